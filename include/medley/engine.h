@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Running a model: a session holds the KV pages, the threads and the scratch for one model; sequences live in it; a step
+ * runs a batch of rows, any mix of sequences, and gives logits.
+ *
+ * A session, its sequences and its results belong to one thread at a time. Nothing is allocated inside a step. The logits
+ * of a row depend on the model file, the tokens before it and the numerics key, and on nothing else: not on threads,
+ * batch mates or chunking (docs/numerics.md). */
+#ifndef MEDLEY_ENGINE_H
+#define MEDLEY_ENGINE_H
+
+#include <medley/error.h>
+#include <medley/model.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct md_session md_session;
+typedef struct md_seq md_seq;
+typedef struct md_snapshot md_snapshot;
+
+typedef enum md_kv_type { MD_KV_F32, MD_KV_F16, MD_KV_Q8_0 } md_kv_type;
+MD_API const char *md_kv_type_name(md_kv_type t);
+
+typedef struct md_session_args {
+    int32_t n_threads;   /* >= 1; 0: physical cores within cpuset and CPU quota */
+    int32_t n_positions; /* KV room of all sequences together, in positions; rounded up to whole pages of 64 */
+    int32_t n_rows;      /* most rows of one step, 1..4096 */
+    int32_t n_logits;    /* most rows of one step that may want logits or hidden states, 1..n_rows */
+    int32_t n_sequences; /* most sequences and snapshots alive at once */
+    md_kv_type kv_type;
+    int32_t grain_rows;  /* smallest share of output rows given to a thread; 0: the engine's choice. For tests: results
+                          * do not depend on it */
+    const char *isa;     /* table of kernels by name, "scalar" or "avx2"; NULL: the best this machine has. Results do not
+                          * depend on it. Borrowed during the call */
+    int64_t memory;      /* refuse (MD_ERR_MEMORY) if the estimate exceeds this many bytes; 0: no bound */
+} md_session_args;
+/* Defaults: all threads, min(trained context, 4096) positions, 256 rows, 1 logits row, 8 sequences, F16. */
+MD_API void md_session_args_default(const md_model *m, md_session_args *args);
+
+typedef struct md_memory {
+    uint64_t weights; /* mapped file */
+    uint64_t kv;      /* all pages, when all are used */
+    uint64_t scratch; /* step buffers, logits, thread stacks */
+    uint64_t total;
+} md_memory;
+/* What a session would take, before anything is allocated. Also checks args. */
+MD_API MD_MUST_USE md_status md_session_estimate(const md_model *m, const md_session_args *args, md_memory *out,
+                                                 md_error *err);
+MD_API MD_MUST_USE md_status md_session_new(const md_model *m, const md_session_args *args, md_session **out,
+                                            md_error *err);
+MD_API void md_session_free(md_session *s); /* frees its sequences and snapshots too; NULL allowed */
+MD_API const md_model *md_session_model(const md_session *s);
+MD_API int32_t md_session_threads(const md_session *s);
+MD_API int32_t md_session_max_rows(const md_session *s);
+/* Positions not in any page that is in use. */
+MD_API int32_t md_session_free_positions(const md_session *s);
+/* The numerics key of a sequence: everything but file and tokens that its logits depend on, as one line of text, e.g.
+ * "kv=f16 experts=all top-k=8 adapter=none rope=model ctx=model". Written to buf (NUL-terminated, cut to n). */
+MD_API void md_seq_numerics_key(const md_seq *q, char *buf, size_t n);
+
+/* --- sequences --- */
+MD_API MD_MUST_USE md_status md_seq_new(md_session *s, md_seq **out, md_error *err);
+/* A new sequence with the same past; pages are shared until one of the two writes. */
+MD_API MD_MUST_USE md_status md_seq_fork(const md_seq *q, md_seq **out, md_error *err);
+/* Forgets all positions from n on. n <= length. */
+MD_API MD_MUST_USE md_status md_seq_trim(md_seq *q, int32_t n, md_error *err);
+MD_API int32_t md_seq_length(const md_seq *q);
+MD_API void md_seq_free(md_seq *q); /* NULL allowed */
+/* A snapshot is the state at this position; restoring makes q equal to it and can be done any number of times. */
+MD_API MD_MUST_USE md_status md_seq_snapshot(const md_seq *q, md_snapshot **out, md_error *err);
+MD_API MD_MUST_USE md_status md_seq_restore(md_seq *q, const md_snapshot *snap, md_error *err);
+MD_API void md_snapshot_free(md_snapshot *snap); /* NULL allowed */
+
+typedef enum md_expert_state { MD_EXPERT_NORMAL, MD_EXPERT_OFF, MD_EXPERT_FORCED } md_expert_state;
+/* Switches experts of a layer off or forces them, for this sequence and its later forks. Only while the sequence is
+ * empty (its past would have been made under another mask). layer: 0-based over all layers; a layer without experts or an
+ * expert out of range is MD_ERR_ARGUMENT, as is leaving fewer experts than top-k or forcing more. */
+MD_API MD_MUST_USE md_status md_seq_mask_expert(md_seq *q, int32_t layer, int32_t expert, md_expert_state state,
+                                                md_error *err);
+
+/* --- steps --- */
+enum md_want {
+    MD_WANT_LOGITS = 1,
+    MD_WANT_HIDDEN = 2,  /* the last hidden state after the output norm */
+    MD_WANT_ROUTING = 4, /* chosen experts and weights of every routed layer */
+};
+typedef struct md_batch {
+    int32_t n;            /* rows, 1..max rows */
+    const int32_t *token; /* [n] token ids, or NULL when embd is given */
+    const float *embd;    /* [n][n_embd] input rows in place of tokens, or NULL */
+    md_seq *const *seq;   /* [n] the sequence of each row */
+    const int32_t *pos;   /* [n] position in it, or NULL: each row takes its sequence's next position. Rows of one sequence
+                           * must be in order and continue it without gaps */
+    const uint8_t *want;  /* [n] md_want bits; NULL: logits of the last row */
+} md_batch;
+/* Runs one step. On failure sequences are as before. */
+MD_API MD_MUST_USE md_status md_decode(md_session *s, const md_batch *b, md_error *err);
+/* The same in pieces: begin checks the batch and takes pages; advance runs up to n_layers further layers and returns
+ * MD_OK with *done true after the last one (logits are then ready and the sequences have grown). Between begin and done
+ * the batch's arrays must stay valid and no other step may run in this session; abandon undoes begin. */
+MD_API MD_MUST_USE md_status md_step_begin(md_session *s, const md_batch *b, md_error *err);
+MD_API MD_MUST_USE md_status md_step_advance(md_session *s, int32_t n_layers, bool *done, md_error *err);
+MD_API void md_step_abandon(md_session *s);
+
+/* Results of the last finished step, valid until the next begin. NULL if the row did not ask. */
+MD_API const float *md_step_logits(const md_session *s, int32_t row); /* [n_vocab] */
+MD_API const float *md_step_hidden(const md_session *s, int32_t row); /* [n_embd] */
+/* Experts [k] and weights [k] of a row at a layer in the order the router picked them; an empty slot is -1. *k gets the
+ * number of slots, 0 for layers without experts. False if the row did not ask. */
+MD_API bool md_step_routing(const md_session *s, int32_t row, int32_t layer, const int32_t **expert, const float **weight,
+                            int32_t *k);
+
+/* Counters since the session began; what tests and benches ask for. */
+typedef struct md_counters {
+    uint64_t steps, rows;
+    uint64_t tiles_run;     /* attention tiles (pages of 64 keys) that were computed */
+    uint64_t tiles_skipped; /* wholly masked tiles that were skipped */
+    uint64_t pages_copied;  /* shared pages copied before a write */
+    int32_t n_threads;
+    uint64_t thread_items[64]; /* work items run by each of the first 64 threads */
+} md_counters;
+MD_API void md_session_counters(const md_session *s, md_counters *out);
+
+/* Folds one row of logits into a hash: start with MD_HASH_START, one call per row in order. Bit patterns count. */
+#define MD_HASH_START 0xcbf29ce484222325ull
+MD_API uint64_t md_logits_hash(uint64_t hash, const float *logits, size_t n);
+
+/* --- one observer, for traces, statistics and calibration --- */
+typedef enum md_point {
+    MD_POINT_LAYER_IN,   /* rows entering a layer: values [rows][n_embd] */
+    MD_POINT_FFN_IN,     /* normed rows that feed the router and the FFN: values [rows][n_embd] */
+    MD_POINT_ROUTING,    /* after a router: expert and weight [rows][k] */
+    MD_POINT_EXPERT_OUT, /* one expert's outputs before weighing: values [rows][n_embd], row[i] says whose */
+    MD_POINT_LAYER_OUT,  /* rows leaving a layer: values [rows][n_embd] */
+} md_point;
+typedef struct md_event {
+    md_point point;
+    int32_t layer, expert;       /* expert: -1 unless MD_POINT_EXPERT_OUT */
+    int32_t n_rows, n_cols;      /* shape of values, or of expert and weight */
+    const int32_t *row;          /* [n_rows] batch row of each, or NULL: 0..n_rows-1 */
+    const float *values;         /* borrowed for the call */
+    const int32_t *expert_id;    /* MD_POINT_ROUTING only */
+    const float *weight;
+} md_event;
+typedef void md_observer_fn(void *user, const md_event *e);
+/* points: bits 1 << md_point. Called from the stepping thread. fn NULL removes the observer. */
+MD_API void md_session_observe(md_session *s, unsigned points, md_observer_fn *fn, void *user);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

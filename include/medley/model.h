@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Models: opening, describing, checking. An open model is immutable: any number of sessions and threads may share it;
+ * it must outlive them. */
+#ifndef MEDLEY_MODEL_H
+#define MEDLEY_MODEL_H
+
+#include <medley/error.h>
+#include <medley/tokenizer.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct md_model md_model;
+typedef struct md_description md_description;
+
+/* Called during long work with done in [0, total] (units are the function's). Return false to stop: the work ends with
+ * MD_ERR_CANCELLED. Called from the calling thread only. */
+typedef bool md_progress_fn(void *user, uint64_t done, uint64_t total);
+
+/* Sizes in bytes as stored, and counts of weights, of the parts of a model. */
+typedef enum md_part {
+    MD_PART_EMBEDDING, /* token embedding and output matrix */
+    MD_PART_ATTENTION, /* attention (and other token mixers) with their biases and norms */
+    MD_PART_DENSE_FFN, /* feed-forward blocks that every token uses, not beside routed experts */
+    MD_PART_ROUTED,    /* routed experts */
+    MD_PART_SHARED,    /* shared experts, used by every token */
+    MD_PART_ROUTER,    /* routers and their biases */
+    MD_PART_OTHER,     /* norms, rope factors, tensors that are not used */
+    MD_N_PARTS
+} md_part;
+MD_API const char *md_part_name(md_part p); /* "routed experts"; never NULL */
+
+typedef struct md_part_size {
+    uint64_t tensors, weights, bytes;
+} md_part_size;
+
+/* What a header tells. Strings are borrowed from the model or description. */
+typedef struct md_model_info {
+    const char *arch;        /* "qwen3moe" */
+    const char *name;        /* general.name, "" when absent */
+    const char *tokenizer;   /* "bpe (smollm)", "" when the file has none */
+    const char *router;      /* one line: "softmax, top 8 of 128, normalised"; "" for dense models */
+    int32_t n_layer, n_embd, n_vocab;
+    int32_t n_ctx_train;     /* positions the model was trained for */
+    int32_t n_head, n_head_kv, n_head_dim; /* of the first attention layer */
+    int32_t n_ff;            /* width of a dense FFN, 0 if none */
+    int32_t n_expert, n_expert_used, n_expert_shared, n_ff_expert; /* 0 for dense models */
+    bool has_chat_template;
+    uint64_t weights;        /* all */
+    uint64_t weights_active; /* that one token uses: all but the routed experts it does not pick, and the token
+                              * embedding unless it is also the output matrix */
+    uint64_t file_bytes;     /* all parts of a split file */
+    md_part_size part[MD_N_PARTS];
+} md_model_info;
+
+/* --- describing: from the header alone, no weights are read --- */
+MD_API MD_MUST_USE md_status md_model_describe(const char *path, md_description **out, md_error *err);
+MD_API void md_description_free(md_description *d); /* NULL allowed */
+MD_API const md_model_info *md_description_info(const md_description *d);
+
+typedef struct md_tensor_info {
+    const char *name; /* borrowed */
+    const char *type; /* "Q4_K" */
+    int32_t n_dims;
+    int64_t dim[4];   /* innermost first */
+    uint64_t bytes;
+    uint64_t offset;  /* in its file */
+    int32_t file;     /* index of the split part, 0-based */
+    md_part part;
+} md_tensor_info;
+MD_API size_t md_description_n_tensors(const md_description *d);
+MD_API void md_description_tensor(const md_description *d, size_t i, md_tensor_info *out); /* i < n_tensors */
+
+typedef struct md_metadata_info {
+    const char *key;   /* borrowed */
+    const char *kind;  /* "u32", "string", "array of f32"... */
+    uint64_t count;    /* elements of an array, else 1 */
+    const char *value; /* as JSON: a number, a string, or an array of at most the first 8 elements; borrowed */
+    bool whole;        /* false when value shows only the front of an array or of a long string */
+} md_metadata_info;
+MD_API size_t md_description_n_metadata(const md_description *d);
+MD_API void md_description_metadata(const md_description *d, size_t i, md_metadata_info *out); /* i < n_metadata */
+
+/* --- checking: reads every weight --- */
+typedef struct md_check_finding {
+    const char *tensor; /* borrowed for the duration of the call */
+    uint64_t nan, inf;  /* weights that are not numbers */
+    uint64_t absurd;    /* weights beyond 1e6 in size: scales gone wrong */
+    float max_abs;      /* largest finite size */
+} md_check_finding;
+typedef void md_check_fn(void *user, const md_check_finding *f);
+/* Calls on_finding for each tensor with something wrong; *n_bad counts them. progress may be NULL (unit: bytes). */
+MD_API MD_MUST_USE md_status md_model_check(const char *path, md_check_fn *on_finding, void *user, md_progress_fn *progress,
+                                            void *progress_user, uint64_t *n_bad, md_error *err);
+
+/* --- opening --- */
+typedef struct md_model_args {
+    md_progress_fn *progress; /* may be NULL (unit: bytes of weights made ready) */
+    void *progress_user;
+} md_model_args;
+/* Maps and binds a model. args may be NULL. Weights stay in the mapped file. */
+MD_API MD_MUST_USE md_status md_model_open(const char *path, const md_model_args *args, md_model **out, md_error *err);
+MD_API void md_model_close(md_model *m); /* NULL allowed */
+MD_API const md_model_info *md_model_get_info(const md_model *m);
+/* NULL when the file carries none that we know; then why is in the error that md_model_tokenizer_error gives. */
+MD_API const md_tokenizer *md_model_tokenizer(const md_model *m);
+MD_API const char *md_model_tokenizer_error(const md_model *m); /* "" when there is a tokenizer */
+/* The chat template's source, NULL when there is none; *n gets its length. Borrowed from m. */
+MD_API const char *md_model_chat_template(const md_model *m, size_t *n);
+/* Notes made while binding, e.g. tensors that are not used; i < count. Borrowed. */
+MD_API size_t md_model_n_notes(const md_model *m);
+MD_API const char *md_model_note(const md_model *m, size_t i);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the commands share: where output goes, errors to exit codes, progress, interrupts, input files, figures. A
+ * command is a function of (md_cli, md_error) that returns a status; main turns it into one sentence and an exit code:
+ * 0, 1 failed, 2 wrong use (MD_ERR_ARGUMENT), 128 + signal when stopped by one. One thread. */
+#ifndef MD_CLI_CLI_H
+#define MD_CLI_CLI_H
+
+#include "base/mem.h"
+#include "base/options.h"
+#include "base/status.h"
+
+#include <jansson.h>
+#include <medley/engine.h>
+#include <medley/model.h>
+#include <medley/tokenizer.h>
+#include <stdio.h>
+
+typedef struct md_cli {
+    const md_options *options;
+    bool out_is_terminal;
+    bool err_is_terminal; /* and can move its cursor: progress is shown */
+    bool quiet;           /* no progress, notes or figures */
+    int out_error;        /* errno of the first write to standard output that failed; later ones are dropped */
+} md_cli;
+
+/* --- commands, one file each --- */
+md_status md_cli_run(md_cli *cli, md_error *err);
+md_status md_cli_inspect(md_cli *cli, md_error *err);
+md_status md_cli_tokenize(md_cli *cli, md_error *err);
+md_status md_cli_detokenize(md_cli *cli, md_error *err);
+md_status md_cli_eval(md_cli *cli, md_error *err);
+md_status md_cli_upcycle(md_cli *cli, md_error *err);
+md_status md_cli_completion(md_cli *cli, md_error *err);
+md_status md_cli_help(md_cli *cli, md_error *err);
+md_status md_cli_synth(md_cli *cli, md_error *err);
+
+/* --- help.c --- */
+void md_cli_help_all(md_cli *cli);
+void md_cli_help_command(md_cli *cli, md_command command);
+
+/* --- output.c --- */
+/* Bytes to standard output as they are. */
+void md_cli_write(md_cli *cli, const char *p, size_t n);
+void md_cli_printf(md_cli *cli, const char *fmt, ...) MD_PRINTF(2, 3);
+/* Text that a model or a file supplied: on a terminal control characters become U+FFFD (line feed and tab stay), so that
+ * nothing in it can move the cursor or talk to the terminal. Flushed at once. */
+void md_cli_write_text(md_cli *cli, const char *p, size_t n);
+/* Appends text of a file to a line of ours: every control character becomes U+FFFD, whatever the output is. */
+void md_cli_clean(md_buf *b, const char *p, size_t n);
+/* Prints and frees a JSON value (NULL: memory was out) and a line feed. */
+md_status md_cli_write_json(md_cli *cli, json_t *owned, md_error *err) MD_MUST_USE;
+/* A JSON string of any bytes: what is not UTF-8 becomes U+FFFD. NULL when memory is out. */
+json_t *md_cli_json_text(const char *p, size_t n);
+/* A JSON array of token ids. NULL when memory is out. */
+json_t *md_cli_json_ids(const int32_t *id, size_t n);
+/* Everything written so far has arrived, or an error. A reader that went away gives MD_ERR_CANCELLED and no message. */
+md_status md_cli_flush(md_cli *cli, md_error *err) MD_MUST_USE;
+/* "medley: sentence" on standard error, unless the message is empty. */
+void md_cli_complain(const md_error *e);
+/* A note on standard error unless --quiet. */
+void md_cli_note(const md_cli *cli, const char *fmt, ...) MD_PRINTF(2, 3);
+/* "213.4 MiB", "1.2 billion"; written to buf, which is returned. */
+const char *md_cli_bytes(char *buf, size_t n, uint64_t bytes);
+const char *md_cli_count(char *buf, size_t n, uint64_t count);
+
+/* --- progress.c --- */
+typedef struct md_cli_bar {
+    md_cli *cli;
+    const char *label;   /* borrowed */
+    double began, drawn; /* seconds; drawn 0: nothing on the screen */
+} md_cli_bar;
+/* Shows nothing unless standard error is a terminal and the work takes longer than a moment. */
+void md_cli_bar_begin(md_cli_bar *bar, md_cli *cli, const char *label);
+/* The form of md_progress_fn, user being the bar: false once the user wants to stop. */
+bool md_cli_bar_update(void *bar, uint64_t done, uint64_t total);
+void md_cli_bar_end(md_cli_bar *bar);
+
+/* --- interrupt.c --- */
+/* From now on SIGINT and SIGTERM raise a flag that long work looks at; the third one kills. */
+void md_cli_catch_interrupts(void);
+/* The signal that came, or 0. */
+int md_cli_interrupted(void);
+void md_cli_forget_interrupt(void);
+/* MD_ERR_CANCELLED without a message: the user knows. */
+md_status md_cli_cancelled(md_error *err);
+
+/* --- input.c --- */
+/* Appends a whole file, or standard input for NULL, to *out. */
+md_status md_cli_read_all(const char *path, md_buf *out, md_error *err) MD_MUST_USE;
+/* Appends ids separated by white space, each in [0, n_vocab). name says in errors where they come from. */
+md_status md_cli_parse_ids(const char *text, size_t n, const char *name, int32_t n_vocab, md_tokens *out,
+                           md_error *err) MD_MUST_USE;
+
+/* --- open.c --- */
+/* Opens the model named by the first operand, with a progress bar. */
+md_status md_cli_open_model(md_cli *cli, md_model **out, md_error *err) MD_MUST_USE;
+/* What was noticed while opening; the first few, if there are many. */
+void md_cli_show_notes(const md_cli *cli, const md_model *m);
+/* A session, if its keys, values and scratch fit into free memory. */
+md_status md_cli_open_session(const md_cli *cli, const md_model *m, const md_session_args *args, md_session **out,
+                              md_error *err) MD_MUST_USE;
+/* The model's tokenizer, or an error that says why there is none. */
+md_status md_cli_need_tokenizer(const md_model *m, const md_tokenizer **out, md_error *err) MD_MUST_USE;
+
+/* --- experts.c --- */
+/* --experts-off and --experts-on on an empty sequence. */
+md_status md_cli_mask_experts(md_cli *cli, const md_model *m, md_seq *q, md_error *err) MD_MUST_USE;
+
+/* --- figures.c: what a run did, as one line or as JSON --- */
+typedef struct md_cli_figures {
+    double load_seconds, prompt_seconds, generate_seconds;
+    int64_t n_prompt, n_generated;
+    int32_t n_threads;
+    int64_t seed; /* negative: none was used */
+    uint64_t logits_hash;
+    char numerics_key[256];
+} md_cli_figures;
+void md_cli_show_figures(const md_cli *cli, const md_cli_figures *f);
+json_t *md_cli_json_figures(const md_cli_figures *f); /* NULL when memory is out */
+
+#endif

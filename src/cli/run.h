@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The two forms of `medley run`. */
+#ifndef MD_CLI_RUN_H
+#define MD_CLI_RUN_H
+
+#include "talk.h"
+
+/* Talks with the person at the terminal until they leave. */
+md_status md_cli_chat(md_cli *cli, md_error *err);
+/* Says that the context is full and what helps. */
+void md_cli_note_full(const md_talk *t, const char *what_else);
+
+#endif

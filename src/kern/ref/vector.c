@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Norms, rope, softmax, activations and element-wise steps (docs/numerics.md, sections 2, 5, 6 and 8). */
+#include "kern/ref/vector.h"
+
+#include "kern/ref/mul.h"
+
+static void rms_norm(const float *x, const float *w, float *y, int64_t n, float eps)
+{
+    const float mean = MD_K(dot16)(x, x, n) / (float)n, r = 1.0f / sqrtf(mean + eps);
+    if (w)
+        for (int64_t i = 0; i < n; i++)
+            y[i] = (x[i] * r) * w[i];
+    else
+        for (int64_t i = 0; i < n; i++)
+            y[i] = x[i] * r;
+}
+
+static void rope(const md_rope_args *a, float *x)
+{
+    const int half = a->n_rot / 2;
+    for (int h = 0; h < a->n_heads; h++) {
+        float *head = x + (int64_t)h * a->head_dim;
+        for (int i = 0; i < half; i++) {
+            float *pu = a->interleaved ? head + 2 * i : head + i;
+            float *pv = a->interleaved ? pu + 1 : pu + half;
+            const float c = a->cs[2 * i], s = a->cs[2 * i + 1], u = *pu, v = *pv;
+            *pu = fmaf(u, c, -(v * s));
+            *pv = fmaf(u, s, v * c);
+        }
+    }
+}
+
+static void softmax(float *x, int64_t n)
+{
+    float m = -INFINITY;
+    for (int64_t i = 0; i < n; i++)
+        m = x[i] > m ? x[i] : m;
+    for (int64_t i = 0; i < n; i++)
+        x[i] = md_exp(x[i] - m);
+    const float sum = md_sum16(x, n);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = x[i] / sum;
+}
+
+static void sigmoid(float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        x[i] = md_sigmoid(x[i]);
+}
+
+static void exponential(float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        x[i] = md_exp(x[i]);
+}
+
+static void silu_mul(const float *gate, const float *up, float *y, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = gate[i] / (1.0f + md_exp(-gate[i])) * up[i];
+}
+
+static void oai_mul(const float *gate, const float *up, float *y, int64_t n, float alpha, float limit)
+{
+    for (int64_t i = 0; i < n; i++) {
+        const float g = gate[i] > limit ? limit : gate[i];
+        float u = up[i] > limit ? limit : up[i];
+        u = u < -limit ? -limit : u;
+        y[i] = g / (1.0f + md_exp(-(alpha * g))) * (u + 1.0f);
+    }
+}
+
+static void add(float *x, const float *y, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        x[i] += y[i];
+}
+
+static void axpy(float *x, const float *y, float a, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        x[i] = fmaf(y[i], a, x[i]);
+}
+
+static void scale(float *x, float a, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        x[i] *= a;
+}
+
+static void to_half(const float *x, uint16_t *y, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = md_f16_from_f32(x[i]);
+}
+
+static void from_half(const uint16_t *x, float *y, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = md_f32_from_f16(x[i]);
+}
+
+void MD_K(vector_fill)(md_kern *k)
+{
+    k->rms_norm = rms_norm;
+    k->rope = rope;
+    k->softmax = softmax;
+    k->sigmoid = sigmoid;
+    k->exp = exponential;
+    k->silu_mul = silu_mul;
+    k->oai_mul = oai_mul;
+    k->add = add;
+    k->axpy = axpy;
+    k->scale = scale;
+    k->to_half = to_half;
+    k->from_half = from_half;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The numbers of a model as its metadata gives them, checked for range and for agreement with each other, before any
+ * tensor is looked at. */
+#ifndef MD_MODEL_HPARAMS_H
+#define MD_MODEL_HPARAMS_H
+
+#include "base/mem.h"
+#include "format/gguf.h"
+#include "model/arch.h"
+
+typedef enum md_rope_scaling { MD_ROPE_NO_SCALING, MD_ROPE_LINEAR, MD_ROPE_YARN } md_rope_scaling;
+
+typedef struct md_hparams {
+    int32_t n_layer, n_embd, n_vocab, n_ctx;
+    int32_t *n_head, *n_head_kv, *n_ff; /* (n_layer), in the arena */
+    int32_t dim_k, dim_v, n_rot;
+    float norm_eps;
+    float rope_base, rope_factor, rope_attn_factor, yarn_beta_fast, yarn_beta_slow, yarn_ext_factor;
+    md_rope_scaling rope_scaling;
+    int32_t rope_ctx_orig;
+    int32_t window;
+    float embed_scale, residual_scale, logit_scale, attn_scale; /* attn_scale 0: 1/sqrt(dim_k) */
+    int32_t n_expert, n_expert_used, n_dense_first, expert_width, shared_width;
+    md_router router;
+} md_hparams;
+
+/* The file's architecture, or MD_ERR_UNSUPPORTED naming it. */
+md_status md_hparams_arch(const md_gguf *g, const md_arch **out, md_error *err) MD_MUST_USE;
+md_status md_hparams_read(const md_gguf *g, const md_arch *arch, md_arena *arena, md_hparams *out, md_error *err) MD_MUST_USE;
+/* Does layer l route? */
+bool md_hparams_routed(const md_hparams *hp, int32_t layer);
+/* Frequencies of hp's rope, in radians a position, (n_rot / 2); factors (n_rot / 2) divide them, or NULL. */
+void md_rope_frequencies(const md_hparams *hp, const float *factors, double *freq, float *magnitude);
+
+#endif

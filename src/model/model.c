@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Opening and closing a model, and what it says of itself. */
+#include "model/model.h"
+
+#include "base/status.h"
+#include "base/sys.h"
+#include "model/tokenizer_load.h"
+#include "text/vocab.h"
+
+#include <medley/version.h>
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MD_STR_(x) #x
+#define MD_STR(x)  MD_STR_(x)
+
+const char *md_version(void)
+{
+    return MD_STR(MD_VERSION_MAJOR) "." MD_STR(MD_VERSION_MINOR) "." MD_STR(MD_VERSION_PATCH);
+}
+
+void md_note(md_model *m, const char *fmt, ...)
+{
+    char line[256];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    if (m->notes.n == m->notes.cap) {
+        const size_t cap = m->notes.cap ? m->notes.cap * 2 : 8;
+        char **more = md_arena_alloc(&m->arena, cap, sizeof *more);
+        if (!more)
+            return;
+        if (m->notes.n)
+            memcpy(more, m->notes.text, m->notes.n * sizeof *more);
+        m->notes.text = more;
+        m->notes.cap = cap;
+    }
+    char *text = md_arena_strndup(&m->arena, line, strlen(line));
+    if (text)
+        m->notes.text[m->notes.n++] = text;
+}
+
+/* Reads through the weights once so that the first answer does not wait for the disk; only when they all fit in what the
+ * machine has free, otherwise they would push each other out. */
+static md_status warm(const md_model *m, const md_model_args *args, md_error *err)
+{
+    const uint64_t total = md_gguf_file_bytes(m->file);
+    const size_t n = md_gguf_n_tensors(m->file), page = 4096;
+    if (total > md_sys_free_memory())
+        return MD_OK;
+    uint64_t done = 0;
+    unsigned sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        const md_gguf_tensor *t = md_gguf_tensor_at(m->file, i);
+        const volatile unsigned char *p = t->data;
+        for (size_t at = 0; at < t->bytes; at += page)
+            sum += p[at];
+        done += t->bytes;
+        if (args && args->progress && !args->progress(args->progress_user, done, total))
+            return md_fail(err, MD_ERR_CANCELLED, "loading was stopped");
+    }
+    (void)sum;
+    if (args && args->progress && !args->progress(args->progress_user, total, total))
+        return md_fail(err, MD_ERR_CANCELLED, "loading was stopped");
+    return MD_OK;
+}
+
+static md_status model_fill(md_model *m, const char *path, const md_model_args *args, md_error *err)
+{
+    MD_TRY(md_gguf_open(path, MD_GGUF_MAP, &m->file, err));
+    MD_TRY(md_hparams_arch(m->file, &m->arch, err));
+    md_hparams hp;
+    MD_TRY(md_hparams_read(m->file, m->arch, &m->arena, &hp, err));
+    MD_TRY(md_model_bind(m, &hp, err));
+    MD_TRY(md_info_fill(m->file, m->arch, &m->arena, &m->info, err));
+    if (md_tokenizer_from_gguf(m->file, &m->tokenizer, &m->tokenizer_error) != MD_OK)
+        md_note(m, "no tokenizer: %s", m->tokenizer_error.message);
+    else if (md_tokenizer_size(m->tokenizer) > m->spec.n_vocab)
+        return md_fail(err, MD_ERR_FORMAT, "the tokenizer has %d tokens but the embedding only %d rows",
+                       md_tokenizer_size(m->tokenizer), m->spec.n_vocab);
+    return warm(m, args, err);
+}
+
+md_status md_model_open(const char *path, const md_model_args *args, md_model **out, md_error *err)
+{
+    *out = NULL;
+    md_model *m = md_calloc(1, sizeof *m);
+    if (!m)
+        return md_fail_memory(err, "a model");
+    const md_status status = model_fill(m, path, args, err);
+    if (status != MD_OK) {
+        md_model_close(m);
+        if (err && !strstr(err->message, path) && status != MD_ERR_CANCELLED)
+            return md_fail_within(err, status, "%s", path);
+        return status;
+    }
+    *out = m;
+    return MD_OK;
+}
+
+void md_model_close(md_model *m)
+{
+    if (!m)
+        return;
+    md_tokenizer_free(m->tokenizer);
+    md_gguf_close(m->file);
+    md_arena_done(&m->arena);
+    md_free(m);
+}
+
+const md_model_info *md_model_get_info(const md_model *m)
+{
+    return &m->info;
+}
+
+const md_tokenizer *md_model_tokenizer(const md_model *m)
+{
+    return m->tokenizer;
+}
+
+const char *md_model_tokenizer_error(const md_model *m)
+{
+    return m->tokenizer ? "" : m->tokenizer_error.message;
+}
+
+const char *md_model_chat_template(const md_model *m, size_t *n)
+{
+    md_str s = {0};
+    bool found = false;
+    *n = 0;
+    if (md_gguf_string(m->file, "tokenizer.chat_template", &s, &found, NULL) != MD_OK || !found)
+        return NULL;
+    *n = s.n;
+    return s.s;
+}
+
+size_t md_model_n_notes(const md_model *m)
+{
+    return m->notes.n;
+}
+
+const char *md_model_note(const md_model *m, size_t i)
+{
+    return m->notes.text[i];
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The inside of an open model, for this room and those above. */
+#ifndef MD_MODEL_MODEL_H
+#define MD_MODEL_MODEL_H
+
+#include "base/mem.h"
+#include "format/gguf.h"
+#include "model/arch.h"
+#include "model/hparams.h"
+#include <medley/model.h>
+
+typedef struct md_notes {
+    char **text; /* owned by the arena */
+    size_t n, cap;
+} md_notes;
+
+struct md_model {
+    md_gguf *file; /* owned */
+    md_arena arena;
+    const md_arch *arch;
+    md_spec spec;
+    const md_expert **experts; /* (n_layer) each layer's experts or NULL, in the arena */
+    bool wants32, wants256;    /* some weight meets Q32 or Q256 activations */
+    md_tokenizer *tokenizer;   /* owned or NULL */
+    md_error tokenizer_error;
+    md_model_info info;
+    md_notes notes;
+};
+
+/* Binds all tensors of m->file by expectation; fills m->spec, m->experts and notes. */
+md_status md_model_bind(md_model *m, const md_hparams *hp, md_error *err) MD_MUST_USE;
+/* Fills info from a header; strings go to the arena. arch may be NULL (an unknown family): then only sizes and names. */
+md_status md_info_fill(const md_gguf *g, const md_arch *arch, md_arena *arena, md_model_info *info, md_error *err) MD_MUST_USE;
+/* Which part a tensor of any family counts as. */
+md_part md_part_of(const char *name, size_t n);
+void md_note(md_model *m, const char *fmt, ...) MD_PRINTF(2, 3);
+
+#endif

@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Element-wise kernels, norms, rope, softmax and halves: every table against docs/numerics.md bit for bit, at odd lengths
+ * and addresses and on any data; and the accuracy of the exponential against double precision. */
+#include "checkkern/check.h"
+#include "checkkern/definition.h"
+
+static const int lengths[] = {0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 255, 257, 1000};
+
+/* One call to check: inputs, expected results, and the parameters of those that have some. */
+typedef struct call {
+    const float *a, *b; /* inputs (n) */
+    float *y;           /* output (n); holds `a` before, for those that work in place */
+    int64_t n;
+    float p, q;
+} call;
+
+typedef struct subject {
+    const char *name;
+    void (*kernel)(const md_kern *kern, const call *c);
+    void (*definition)(const call *c);
+} subject;
+
+/* ---- sections 2, 5 and 8, literally ---- */
+
+static void exp_kernel(const md_kern *kern, const call *c)
+{
+    kern->exp(c->y, c->n);
+}
+
+static void exp_definition(const call *c)
+{
+    for (int64_t i = 0; i < c->n; i++)
+        c->y[i] = exp_by_definition(c->a[i]);
+}
+
+static void sigmoid_kernel(const md_kern *kern, const call *c)
+{
+    kern->sigmoid(c->y, c->n);
+}
+
+static void sigmoid_definition(const call *c)
+{
+    for (int64_t i = 0; i < c->n; i++)
+        c->y[i] = sigmoid_by_definition(c->a[i]);
+}
+
+static void silu_kernel(const md_kern *kern, const call *c)
+{
+    kern->silu_mul(c->a, c->b, c->y, c->n);
+}
+
+static void silu_in_place_kernel(const md_kern *kern, const call *c)
+{
+    kern->silu_mul(c->y, c->b, c->y, c->n);
+}
+
+static void silu_definition(const call *c)
+{
+    for (int64_t i = 0; i < c->n; i++)
+        c->y[i] = silu_by_definition(c->a[i]) * c->b[i];
+}
+
+static void oai_kernel(const md_kern *kern, const call *c)
+{
+    kern->oai_mul(c->a, c->b, c->y, c->n, 1.702f, 7.0f);
+}
+
+static void oai_in_place_kernel(const md_kern *kern, const call *c)
+{
+    kern->oai_mul(c->y, c->b, c->y, c->n, 1.702f, 7.0f);
+}
+
+static void oai_definition(const call *c)
+{
+    for (int64_t i = 0; i < c->n; i++) {
+        const float g = c->a[i] > 7.0f ? 7.0f : c->a[i];
+        const float u = c->b[i] > 7.0f ? 7.0f : c->b[i] < -7.0f ? -7.0f : c->b[i];
+        c->y[i] = g / (1.0f + exp_by_definition(-(1.702f * g))) * (u + 1.0f);
+    }
+}
+
+static void add_kernel(const md_kern *kern, const call *c)
+{
+    kern->add(c->y, c->b, c->n);
+}
+
+static void add_definition(const call *c)
+{
+    for (int64_t i = 0; i < c->n; i++)
+        c->y[i] = c->a[i] + c->b[i];
+}
+
+static void axpy_kernel(const md_kern *kern, const call *c)
+{
+    kern->axpy(c->y, c->b, c->p, c->n);
+}
+
+static void axpy_definition(const call *c)
+{
+    for (int64_t i = 0; i < c->n; i++)
+        c->y[i] = fmaf(c->b[i], c->p, c->a[i]);
+}
+
+static void scale_kernel(const md_kern *kern, const call *c)
+{
+    kern->scale(c->y, c->p, c->n);
+}
+
+static void scale_definition(const call *c)
+{
+    for (int64_t i = 0; i < c->n; i++)
+        c->y[i] = c->a[i] * c->p;
+}
+
+static void softmax_kernel(const md_kern *kern, const call *c)
+{
+    kern->softmax(c->y, c->n);
+}
+
+static void softmax_definition(const call *c)
+{
+    float m = -INFINITY;
+    for (int64_t i = 0; i < c->n; i++)
+        m = c->a[i] > m ? c->a[i] : m;
+    for (int64_t i = 0; i < c->n; i++)
+        c->y[i] = exp_by_definition(c->a[i] - m);
+    const float sum = sum16_by_definition(c->y, c->n);
+    for (int64_t i = 0; i < c->n; i++)
+        c->y[i] = c->y[i] / sum;
+}
+
+static void rms_kernel(const md_kern *kern, const call *c)
+{
+    kern->rms_norm(c->a, c->b, c->y, c->n, c->q);
+}
+
+static void rms_in_place_kernel(const md_kern *kern, const call *c)
+{
+    kern->rms_norm(c->y, c->b, c->y, c->n, c->q);
+}
+
+static void rms_definition(const call *c)
+{
+    const float m = dot16_by_definition(c->a, c->a, c->n) / (float)c->n, r = 1.0f / sqrtf(m + c->q);
+    for (int64_t i = 0; i < c->n; i++)
+        c->y[i] = (c->a[i] * r) * c->b[i];
+}
+
+static void bare_rms_kernel(const md_kern *kern, const call *c)
+{
+    kern->rms_norm(c->a, NULL, c->y, c->n, c->q);
+}
+
+static void bare_rms_definition(const call *c)
+{
+    const float m = dot16_by_definition(c->a, c->a, c->n) / (float)c->n, r = 1.0f / sqrtf(m + c->q);
+    for (int64_t i = 0; i < c->n; i++)
+        c->y[i] = c->a[i] * r;
+}
+
+static void dot_kernel(const md_kern *kern, const call *c)
+{
+    if (c->n > 0)
+        c->y[0] = kern->dot16(c->a, c->b, c->n);
+    else
+        assert_int_equal(bits_of(kern->dot16(c->a, c->b, 0)), 0);
+}
+
+static void dot_definition(const call *c)
+{
+    if (c->n > 0)
+        c->y[0] = dot16_by_definition(c->a, c->b, c->n);
+}
+
+static const subject subjects[] = {
+    {"exp", exp_kernel, exp_definition},
+    {"sigmoid", sigmoid_kernel, sigmoid_definition},
+    {"silu_mul", silu_kernel, silu_definition},
+    {"silu_mul in place", silu_in_place_kernel, silu_definition},
+    {"oai_mul", oai_kernel, oai_definition},
+    {"oai_mul in place", oai_in_place_kernel, oai_definition},
+    {"add", add_kernel, add_definition},
+    {"axpy", axpy_kernel, axpy_definition},
+    {"scale", scale_kernel, scale_definition},
+    {"softmax", softmax_kernel, softmax_definition},
+    {"rms_norm", rms_kernel, rms_definition},
+    {"rms_norm in place", rms_in_place_kernel, rms_definition},
+    {"rms_norm without weights", bare_rms_kernel, bare_rms_definition},
+    {"dot16", dot_kernel, dot_definition},
+};
+
+/* ---- a subject on a table ---- */
+
+static void check_subject(const md_kern *kern, const subject *s, int64_t n, fill f)
+{
+    static const fill weights[] = {FILL_UNIT, FILL_WIDE, FILL_BITS};
+    const char *what = describe("%s %s n=%d %s", kern->isa, s->name, (int)n, fill_names[f]);
+    tight a, b;
+    tight_floats(&a, n, random_below(8), f);
+    tight_floats(&b, n, random_below(8), random_below(2) ? f : weights[random_below(COUNT(weights))]);
+    guarded got = guarded_new((size_t)n * 4, (size_t)random_below(8) * 4);
+    float *expected = malloc((size_t)n * 4 + 1), *scalar = malloc((size_t)n * 4 + 1);
+    assert_non_null(expected);
+    assert_non_null(scalar);
+    call c = {.a = a.data, .b = b.data, .n = n, .p = fill_one(f), .q = 1e-6f};
+    if (n > 0) {
+        memcpy(got.data, a.data, (size_t)n * 4);
+        memcpy(expected, a.data, (size_t)n * 4);
+        memcpy(scalar, a.data, (size_t)n * 4);
+    }
+    c.y = expected;
+    s->definition(&c);
+    c.y = scalar;
+    s->kernel(scalar_table(), &c);
+    c.y = got.data;
+    s->kernel(kern, &c);
+    expect_same_floats(expected, got.data, n, what);
+    expect_same_floats(scalar, got.data, n, what);
+    guarded_done(&got, what);
+    free(expected);
+    free(scalar);
+    free(a.base);
+    free(b.base);
+}
+
+static void vectors_follow_the_definition(void **state)
+{
+    const md_kern *kern = table_of(state);
+    for (int s = 0; s < COUNT(subjects); s++)
+        for (int i = 0; i < COUNT(lengths); i++)
+            for (int f = 0; f < N_FILLS; f++)
+                check_subject(kern, &subjects[s], lengths[i], (fill)f);
+}
+
+static void softmax_gives_minus_infinity_no_share(void **state)
+{
+    const md_kern *kern = table_of(state);
+    float x[19], sum = 0.0f;
+    for (int i = 0; i < 19; i++)
+        x[i] = i % 3 == 1 ? -INFINITY : random_unit() * 50.0f;
+    kern->softmax(x, 19);
+    for (int i = 0; i < 19; i++) {
+        if (i % 3 == 1)
+            assert_int_equal(bits_of(x[i]), 0);
+        sum += x[i];
+    }
+    assert_true(fabsf(sum - 1.0f) < 1e-6f);
+}
+
+static void rms_norm_is_near_the_exact_one(void **state)
+{
+    (void)state;
+    for (int n = 1; n < 3000; n = n * 3 + random_below(5)) {
+        tight tx, tw;
+        const float *x = tight_floats(&tx, n, 0, FILL_WIDE), *w = tight_floats(&tw, n, 0, FILL_UNIT);
+        float *y = malloc((size_t)n * sizeof *y);
+        double square = 0;
+        assert_non_null(y);
+        for (int i = 0; i < n; i++)
+            square += (double)x[i] * x[i];
+        scalar_table()->rms_norm(x, w, y, n, 1e-5f);
+        const double r = 1.0 / sqrt(square / n + (double)1e-5f);
+        /* the sum's steps count half under the root; then mean, epsilon, root, inverse and two products */
+        const double bound = ((n / 16 + 5) * 0.5 + 6) * 0x1p-24;
+        for (int i = 0; i < n; i++)
+            assert_true(fabs((double)y[i] - x[i] * r * w[i]) <= bound * fabs(x[i] * r * w[i]) + 0x1p-149);
+        free(y);
+        free(tx.base);
+        free(tw.base);
+    }
+}
+
+/* ---- exp by itself ---- */
+
+static double ulps_off(float got, double exact)
+{
+    int e;
+    frexp(exact, &e);
+    return fabs((double)got - exact) / ldexp(1.0, (e - 24 > -149 ? e - 24 : -149));
+}
+
+/* The worst over all floats is 1.01 units. Uniform over the range, and denser where the polynomial changes pieces: at odd multiples of ln(2)/2. */
+static void exp_is_near_the_exact_one(void **state)
+{
+    enum { CHUNK = 4096, ROUNDS = 128 };
+    const md_kern *kern = table_of(state);
+    float x[CHUNK], y[CHUNK];
+    double worst = 0, worst_subnormal = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        const float border = ((float)random_below(270) - 145.5f) * 0.693147181f;
+        for (int i = 0; i < CHUNK; i++)
+            x[i] = round % 2 ? random_unit() * 96.0f - 7.5f : border + random_unit() * 1e-3f;
+        memcpy(y, x, sizeof y);
+        kern->exp(y, CHUNK);
+        for (int i = 0; i < CHUNK; i++) {
+            if (!(x[i] > -104.0f && x[i] < 88.72f))
+                continue;
+            const double off = ulps_off(y[i], exp((double)x[i]));
+            double *which = y[i] < FLT_MIN ? &worst_subnormal : &worst;
+            *which = off > *which ? off : *which;
+        }
+    }
+    print_message("%s exp: %.3f ulp, %.3f of the smallest unit below the normal range\n", kern->isa, worst,
+                  worst_subnormal);
+    assert_true(worst < 1.02);
+    assert_true(worst_subnormal < 1.0);
+}
+
+/* From one float to the next the result may fall back by one unit, never more. */
+static void exp_hardly_ever_falls(void **state)
+{
+    enum { CHUNK = 4096 };
+    const md_kern *kern = table_of(state);
+    float x[CHUNK], y[CHUNK];
+    for (int round = 0; round < 100; round++) {
+        x[0] = random_unit() * 96.0f - 7.5f;
+        for (int i = 1; i < CHUNK; i++)
+            x[i] = nextafterf(x[i - 1], INFINITY);
+        memcpy(y, x, sizeof y);
+        kern->exp(y, CHUNK);
+        for (int i = 1; i < CHUNK; i++)
+            assert_true(y[i] >= y[i - 1] || bits_of(y[i - 1]) - bits_of(y[i]) == 1);
+    }
+}
+
+static void exp_of_special_values(void **state)
+{
+    const md_kern *kern = table_of(state);
+    float x[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, FLT_MAX, -FLT_MAX, 88.7228317f, 88.73f, 89.0f, 1e5f,
+                 -103.0f, -104.0f, -1e5f, FLT_TRUE_MIN, -FLT_TRUE_MIN, -88.0f};
+    kern->exp(x, COUNT(x));
+    assert_true(x[0] == 1.0f && x[1] == 1.0f && x[14] == 1.0f && x[15] == 1.0f);
+    assert_true(x[2] == INFINITY && x[5] == INFINITY && x[8] == INFINITY && x[9] == INFINITY && x[10] == INFINITY);
+    assert_true(bits_of(x[3]) == 0 && bits_of(x[6]) == 0 && bits_of(x[12]) == 0 && bits_of(x[13]) == 0);
+    assert_true(isnan(x[4]));
+    assert_true(x[7] < INFINITY && x[7] > 3.402e38f);
+    assert_true(bits_of(x[11]) == 1); /* 2^-148.6 rounds to the smallest subnormal */
+    assert_true(x[16] > 0.0f && x[16] < FLT_MIN);
+}
+
+/* ---- rope ---- */
+
+static void rope_by_definition(const md_rope_args *a, float *x)
+{
+    for (int h = 0; h < a->n_heads; h++)
+        for (int i = 0; i < a->n_rot / 2; i++) {
+            float *head = x + h * a->head_dim;
+            const int at_u = a->interleaved ? 2 * i : i, at_v = a->interleaved ? 2 * i + 1 : i + a->n_rot / 2;
+            const float c = a->cs[2 * i], s = a->cs[2 * i + 1], u = head[at_u], v = head[at_v];
+            head[at_u] = fmaf(u, c, -(v * s));
+            head[at_v] = fmaf(u, s, v * c);
+        }
+}
+
+static void rope_follows_the_definition(void **state)
+{
+    static const int shapes[][3] = {{2, 2, 1}, {64, 64, 3}, {64, 128, 2}, {6, 10, 5}, {34, 40, 2}, {128, 128, 1}, {0, 8, 2}};
+    const md_kern *kern = table_of(state);
+    for (int i = 0; i < COUNT(shapes); i++)
+        for (int f = 0; f < N_FILLS; f++)
+            for (int interleaved = 0; interleaved < 2; interleaved++) {
+                const int n = shapes[i][1] * shapes[i][2];
+                const char *what = describe("%s rope %d of %d%s %s", kern->isa, shapes[i][0], shapes[i][1],
+                                            interleaved ? " interleaved" : "", fill_names[f]);
+                tight cs, x;
+                md_rope_args a = {.cs = tight_floats(&cs, shapes[i][0], random_below(4), random_below(2) ? FILL_UNIT : (fill)f),
+                                  .n_rot = shapes[i][0], .head_dim = shapes[i][1], .n_heads = shapes[i][2],
+                                  .interleaved = interleaved};
+                tight_floats(&x, n, 0, (fill)f);
+                guarded got = guarded_new((size_t)n * 4, (size_t)random_below(8) * 4);
+                memcpy(got.data, x.data, (size_t)n * 4);
+                kern->rope(&a, got.data);
+                rope_by_definition(&a, x.data);
+                expect_same_floats(x.data, got.data, n, what);
+                guarded_done(&got, what);
+                free(cs.base);
+                free(x.base);
+            }
+}
+
+/* Turning by an angle and back, and lengths kept. */
+static void rope_turns(void **state)
+{
+    const md_kern *kern = table_of(state);
+    for (int interleaved = 0; interleaved < 2; interleaved++) {
+        float x[32], y[32], cs[32], back[32];
+        fill_floats(x, 32, FILL_UNIT);
+        for (int i = 0; i < 16; i++) {
+            const float angle = random_unit() * 3.0f;
+            cs[2 * i] = back[2 * i] = cosf(angle);
+            cs[2 * i + 1] = sinf(angle);
+            back[2 * i + 1] = -sinf(angle);
+        }
+        memcpy(y, x, sizeof y);
+        kern->rope(&(md_rope_args){.cs = cs, .n_rot = 32, .head_dim = 32, .n_heads = 1, .interleaved = interleaved}, y);
+        for (int i = 0; i < 16; i++) {
+            const int u = interleaved ? 2 * i : i, v = interleaved ? 2 * i + 1 : i + 16;
+            assert_true(fabsf(hypotf(y[u], y[v]) - hypotf(x[u], x[v])) < 1e-6f);
+            assert_true(fabsf(x[u] * y[u] + x[v] * y[v] - cs[2 * i] * (x[u] * x[u] + x[v] * x[v])) < 1e-6f);
+        }
+        kern->rope(&(md_rope_args){.cs = back, .n_rot = 32, .head_dim = 32, .n_heads = 1, .interleaved = interleaved}, y);
+        for (int i = 0; i < 32; i++)
+            assert_true(fabsf(y[i] - x[i]) < 1e-6f);
+    }
+}
+
+/* ---- halves ---- */
+
+static float half_value(uint16_t h)
+{
+    const int exponent = h >> 10 & 31, mantissa = h & 1023;
+    const float sign = h & 0x8000 ? -1.0f : 1.0f;
+    if (exponent == 31)
+        return mantissa ? NAN : sign * INFINITY;
+    return exponent ? sign * ldexpf((float)(1024 + mantissa), exponent - 25) : sign * ldexpf((float)mantissa, -24);
+}
+
+/* Round to nearest even on the grid of halves; not for NaN. */
+static float round_to_half(float x)
+{
+    const int e = fabsf(x) < 0x1p-14f ? -24 : ilogbf(x) - 10;
+    const float y = fabsf(x) < 0x1p17f ? ldexpf(rintf(ldexpf(x, -e)), e) : x;
+    return fabsf(y) >= 65536.0f ? copysignf(INFINITY, x) : y;
+}
+
+static void every_half_becomes_its_value(void **state)
+{
+    enum { N = 65536 };
+    const md_kern *kern = table_of(state);
+    uint16_t *h = malloc(N * sizeof *h);
+    assert_non_null(h);
+    guarded y = guarded_new(N * 4, 4);
+    for (int i = 0; i < N; i++)
+        h[i] = (uint16_t)i;
+    kern->from_half(h, y.data, N);
+    for (int i = 0; i < N; i++) {
+        const float expected = half_value(h[i]);
+        expect_same_floats(&expected, (float *)y.data + i, 1, describe("%s half %04x", kern->isa, i));
+    }
+    guarded_done(&y, "from_half");
+    free(h);
+}
+
+static void floats_round_to_the_nearest_half(void **state)
+{
+    const md_kern *kern = table_of(state);
+    for (int round = 0; round < 10; round++)
+        for (int i = 0; i < COUNT(lengths); i++)
+            for (int f = 0; f <= N_FILLS; f++) {
+                const int n = lengths[i];
+                tight t;
+                float *x = tight_floats(&t, n, random_below(8), f < N_FILLS ? (fill)f : FILL_UNIT);
+                for (int j = 0; f == N_FILLS && j < n; j++) /* ties: halfway between two neighbouring halves */
+                    x[j] = half_value((uint16_t)random_below(0x7c00)) + 0.5f * ldexpf(1.0f, random_below(30) - 24);
+                guarded h = guarded_new((size_t)n * 2, (size_t)random_below(8) * 2);
+                const uint16_t *y = h.data;
+                kern->to_half(x, h.data, n);
+                for (int j = 0; j < n; j++) {
+                    const float expected = isnan(x[j]) ? NAN : round_to_half(x[j]), got = half_value(y[j]);
+                    expect_same_floats(&expected, &got, 1, describe("%s half of %a", kern->isa, (double)x[j]));
+                    assert_int_equal(y[j] >> 15, bits_of(x[j]) >> 31);
+                }
+                guarded_done(&h, "to_half");
+                free(t.base);
+            }
+}
+
+int main(void)
+{
+    seed_from_environment();
+    const struct CMUnitTest tests[] = {
+        EACH_TABLE(vectors_follow_the_definition),
+        EACH_TABLE(softmax_gives_minus_infinity_no_share),
+        cmocka_unit_test(rms_norm_is_near_the_exact_one),
+        EACH_TABLE(exp_is_near_the_exact_one),
+        EACH_TABLE(exp_hardly_ever_falls),
+        EACH_TABLE(exp_of_special_values),
+        EACH_TABLE(rope_follows_the_definition),
+        EACH_TABLE(rope_turns),
+        EACH_TABLE(every_half_becomes_its_value),
+        EACH_TABLE(floats_round_to_the_nearest_half),
+    };
+    return cmocka_run_group_tests_name("checkkern vector", tests, NULL, NULL);
+}

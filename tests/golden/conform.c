@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Golden models computed by an independent engine: logits within the stated tolerance and the same experts, for the whole
+ * prompt at once, token by token, and with a 16-bit KV cache. */
+#include "support/synth_model.h"
+
+#include <jansson.h>
+#include <math.h>
+
+typedef struct golden {
+    json_t *json;
+    float *logits; /* all prompts */
+    md_model *model;
+} golden;
+
+static double number(const json_t *obj, const char *a, const char *b, double otherwise)
+{
+    const json_t *o = json_object_get(obj, a);
+    const json_t *v = b ? json_object_get(o, b) : o;
+    return v ? json_number_value(v) : otherwise;
+}
+
+static void check_logits(const golden *g, const json_t *prompt, const float *got, int n, int n_vocab, bool f16_kv)
+{
+    const float *ref = g->logits + json_integer_value(json_object_get(prompt, "logits_offset")) / 4;
+    double worst = 0, diff = 0, norm = 0, worst_row = 0;
+    for (int r = 0; r < n; r++) {
+        double row_diff = 0, row_norm = 0;
+        for (int i = 0; i < n_vocab; i++) {
+            const double x = got[r * n_vocab + i], y = ref[r * n_vocab + i], d = x - y;
+            assert_false(isnan(x));
+            worst = fabs(d) > worst ? fabs(d) : worst;
+            row_diff += d * d;
+            row_norm += y * y;
+        }
+        diff += row_diff;
+        norm += row_norm;
+        worst_row = sqrt(row_diff / row_norm) > worst_row ? sqrt(row_diff / row_norm) : worst_row;
+    }
+    const double exact = number(g->json, f16_kv ? "tolerance_f16_kv" : "tolerance", "max_abs", 0);
+    const double rel = number(g->json, "tolerance_quantized_activations", "rel_rms", 0);
+    const double rel_row = number(g->json, "tolerance_quantized_activations", "rel_rms_worst_position", 0);
+    if (!(worst <= exact || (sqrt(diff / norm) <= rel && worst_row <= rel_row)))
+        fail_msg("max abs %.3g (allowed %.3g), rel rms %.3g (allowed %.3g), worst row %.3g", worst, exact, sqrt(diff / norm), rel, worst_row);
+}
+
+static bool in_list(const json_t *list, int32_t expert)
+{
+    size_t i;
+    json_t *v;
+    json_array_foreach(list, i, v)
+        if (json_integer_value(v) == expert)
+            return true;
+    return false;
+}
+
+static void check_experts(const md_session *s, json_t *experts, int row, int pos)
+{
+    const char *layer;
+    json_t *positions;
+    json_object_foreach(experts, layer, positions) {
+        const json_t *expected = json_array_get(positions, (size_t)pos);
+        const int32_t *expert;
+        const float *weight;
+        int32_t k;
+        assert_true(md_step_routing(s, row, atoi(layer), &expert, &weight, &k));
+        assert_int_equal(k, json_array_size(expected));
+        for (int32_t i = 0; i < k; i++)
+            if (!in_list(expected, expert[i]))
+                fail_msg("layer %s, position %d: expert %d was not expected", layer, pos, expert[i]);
+    }
+}
+
+static void run_prompt(const golden *g, const json_t *prompt, int chunk, md_kv_type kv)
+{
+    const json_t *tokens = json_object_get(prompt, "tokens");
+    json_t *experts = json_object_get(prompt, "experts");
+    const int n = (int)json_array_size(tokens), n_vocab = md_model_get_info(g->model)->n_vocab;
+    md_session_args args;
+    md_session_args_default(g->model, &args);
+    args.n_threads = 2;
+    args.n_positions = n;
+    args.n_rows = args.n_logits = chunk < n ? chunk : n;
+    args.kv_type = kv;
+    md_session *s;
+    md_seq *q;
+    OK(md_session_new(g->model, &args, &s, err));
+    OK(md_seq_new(s, &q, err));
+    float *got = calloc((size_t)n * (size_t)n_vocab, sizeof *got);
+    assert_non_null(got);
+    for (int at = 0; at < n; at += args.n_rows) {
+        const int rows = n - at < args.n_rows ? n - at : args.n_rows;
+        int32_t token[64];
+        md_seq *seq[64];
+        uint8_t want[64];
+        for (int i = 0; i < rows; i++) {
+            token[i] = (int32_t)json_integer_value(json_array_get(tokens, (size_t)(at + i)));
+            seq[i] = q;
+            want[i] = MD_WANT_LOGITS | MD_WANT_ROUTING;
+        }
+        OK(md_decode(s, &(md_batch){.n = rows, .token = token, .seq = seq, .want = want}, err));
+        for (int i = 0; i < rows; i++) {
+            memcpy(got + (size_t)(at + i) * (size_t)n_vocab, md_step_logits(s, i), (size_t)n_vocab * sizeof *got);
+            if (experts && kv == MD_KV_F32)
+                check_experts(s, experts, i, at + i);
+        }
+    }
+    check_logits(g, prompt, got, n, n_vocab, kv == MD_KV_F16);
+    free(got);
+    md_session_free(s);
+}
+
+static void golden_model(void **state)
+{
+    const char *name = *state;
+    golden g = {0};
+    size_t size;
+    char *text = read_all(fixture("models/%s.json", name), &size);
+    g.json = json_loads(text, 0, NULL);
+    free(text);
+    assert_non_null(g.json);
+    g.logits = read_all(fixture("models/%s.logits.f32", name), &size);
+    OK(md_model_open(fixture("models/%s.gguf", name), NULL, &g.model, err));
+    size_t i;
+    json_t *prompt;
+    json_array_foreach(json_object_get(g.json, "prompts"), i, prompt) {
+        run_prompt(&g, prompt, 64, MD_KV_F32);
+        run_prompt(&g, prompt, 1, MD_KV_F32);
+        run_prompt(&g, prompt, 7, MD_KV_F16);
+    }
+    md_model_close(g.model);
+    free(g.logits);
+    json_decref(g.json);
+}
+
+#define GOLDEN(name) {name, golden_model, NULL, NULL, (void *)(uintptr_t)(name)}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        GOLDEN("llama-dense"),      GOLDEN("mixtral"),         GOLDEN("qwen2"),          GOLDEN("qwen2moe"),
+        GOLDEN("qwen3moe"),         GOLDEN("qwen3moe-fused"),  GOLDEN("granitemoe"),     GOLDEN("smollm3"),
+        GOLDEN("gpt-oss"),          GOLDEN("q-llama-bf16"),    GOLDEN("q-mixtral-legacy"), GOLDEN("q-mixtral-q2_k"),
+        GOLDEN("q-mixtral-q4_0"),   GOLDEN("q-mixtral-q4_k"),  GOLDEN("q-mixtral-q8_0"), GOLDEN("q-qwen3moe-f16"),
+        GOLDEN("q-qwen3moe-iq"),    GOLDEN("q-qwen3moe-iq-low"), GOLDEN("q-qwen3moe-mxfp4"),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Norms, residuals and activations over rows: the kernel's bits row by row, whatever the threads. The widths make one share
+ * hold many rows, one, or part of the work. */
+#include "ops_test.h"
+
+typedef struct shape {
+    int64_t n, d;
+} shape;
+
+static const shape shapes[] = {{1, 1}, {5, 7}, {300, 129}, {9, 16385}, {0, 64}};
+
+static void check_norm(const md_ops *ops, void *ctx)
+{
+    const shape *s = ctx;
+    float *x = floats_new(s->n * s->d, FILL_UNIT), *w = floats_new(s->d, FILL_UNIT);
+    float *expected = floats_new(s->n * s->d, FILL_ZERO);
+    for (int weighted = 0; weighted < 2; weighted++) {
+        guarded y = guarded_new((size_t)(s->n * s->d) * 4, 4);
+        for (int64_t t = 0; t < s->n; t++)
+            ops->kern->rms_norm(x + t * s->d, weighted ? w : NULL, expected + t * s->d, s->d, 1e-5f);
+        md_rms_norm_rows(ops, x, weighted ? w : NULL, y.data, s->n, s->d, 1e-5f);
+        expect_same_floats(expected, y.data, s->n * s->d, "norm");
+        guarded_done(&y, "norm");
+    }
+    free(x);
+    free(w);
+    free(expected);
+}
+
+static void check_residual(const md_ops *ops, void *ctx)
+{
+    static const float factors[] = {1.0f, 0.22f, -3.0f, 0.0f};
+    const shape *s = ctx;
+    const int64_t n = s->n * s->d;
+    float *x = floats_new(n, FILL_UNIT), *y = floats_new(n, FILL_UNIT), *expected = floats_new(n, FILL_ZERO);
+    for (int f = 0; f < COUNT(factors); f++) {
+        guarded out = guarded_new((size_t)n * 4, 8);
+        for (int64_t i = 0; i < n; i++) {
+            ((float *)out.data)[i] = x[i];
+            expected[i] = factors[f] == 1.0f ? x[i] + y[i] : fmaf(y[i], factors[f], x[i]);
+        }
+        md_residual(ops, out.data, y, s->n, s->d, factors[f]);
+        expect_same_floats(expected, out.data, n, describe("residual scaled by %g", (double)factors[f]));
+        guarded_done(&out, "residual");
+    }
+    free(x);
+    free(y);
+    free(expected);
+}
+
+static void expected_row(const md_ops *ops, md_ffn_act act, const float *gate, const float *up, float *y, int64_t n)
+{
+    if (act == MD_FFN_OAI)
+        ops->kern->oai_mul(gate, up, y, n, 1.702f, 0.5f);
+    else
+        ops->kern->silu_mul(gate, up, y, n);
+}
+
+static void check_activation(const md_ops *ops, void *ctx)
+{
+    const shape *s = ctx;
+    const int64_t n = s->n * s->d;
+    float *gate = floats_new(n, FILL_UNIT), *up = floats_new(n, FILL_UNIT), *pairs = floats_new(2 * n, FILL_ZERO);
+    float *expected = floats_new(n, FILL_ZERO);
+    for (int act = MD_FFN_SILU; act <= MD_FFN_OAI; act++) {
+        for (int64_t t = 0; t < s->n; t++) {
+            memcpy(pairs + t * 2 * s->d, gate + t * s->d, (size_t)s->d * 4);
+            memcpy(pairs + t * 2 * s->d + s->d, up + t * s->d, (size_t)s->d * 4);
+            expected_row(ops, (md_ffn_act)act, gate + t * s->d, up + t * s->d, expected + t * s->d, s->d);
+        }
+        guarded y = guarded_new((size_t)n * 4, 4);
+        md_ffn_activate(ops, (md_ffn_act)act, 1.702f, 0.5f, gate, up, y.data, s->n, s->d);
+        expect_same_floats(expected, y.data, n, "activation");
+        md_ffn_activate_pairs(ops, (md_ffn_act)act, 1.702f, 0.5f, pairs, y.data, s->n, s->d);
+        expect_same_floats(expected, y.data, n, "activation of pairs");
+        for (int64_t i = 0; i < n; i++)
+            ((float *)y.data)[i] = gate[i];
+        md_ffn_activate(ops, (md_ffn_act)act, 1.702f, 0.5f, y.data, up, y.data, s->n, s->d);
+        expect_same_floats(expected, y.data, n, "activation in place");
+        guarded_done(&y, "activation");
+    }
+    free(gate);
+    free(up);
+    free(pairs);
+    free(expected);
+}
+
+static void each_shape(const md_kern *kern, cut_fn *each)
+{
+    for (int i = 0; i < COUNT(shapes); i++) {
+        shape s = shapes[i];
+        under_every_cut(kern, each, &s);
+    }
+}
+
+static void norms_are_the_kernels_row_by_row(void **state)
+{
+    each_shape(table_of(state), check_norm);
+}
+
+static void residuals_add_or_add_a_multiple(void **state)
+{
+    each_shape(table_of(state), check_residual);
+}
+
+static void activations_are_the_kernels_row_by_row(void **state)
+{
+    each_shape(table_of(state), check_activation);
+}
+
+int main(void)
+{
+    seed_from_environment();
+    const struct CMUnitTest tests[] = {
+        EACH_TABLE(norms_are_the_kernels_row_by_row),
+        EACH_TABLE(residuals_add_or_add_a_multiple),
+        EACH_TABLE(activations_are_the_kernels_row_by_row),
+    };
+    return cmocka_run_group_tests_name("ops rowwise", tests, NULL, NULL);
+}
