@@ -2,7 +2,7 @@
 # A thin front to Meson and tools/. On a fresh Debian 12 `make run` and `make test` do all the set-up; see `make help`.
 
 BUILD ?= build
-PROMPT ?= What is the capital of France?
+export PROMPT ?= Why is the sky blue?
 
 .PHONY: help build run test long fuzz format check clean packages packages-ci
 
@@ -14,7 +14,7 @@ build: $(BUILD)/build.ninja ## the program, left at build/medley
 	@ninja -C $(BUILD) medley
 
 run: build ## gets a small real model, turns it into 8 experts and asks it PROMPT="..."
-	@model=$$(tools/get-model.sh --moe $(BUILD)/medley) && $(BUILD)/medley run "$$model" -p "$(PROMPT)"
+	@model=$$(tools/get-model.sh --moe $(BUILD)/medley) && $(BUILD)/medley run "$$model" --temp 0 -n 200 -p "$$PROMPT"
 
 test: build ## all tests
 	@ninja -C $(BUILD)

@@ -31,7 +31,7 @@ typedef struct md_chat_args {
     const md_message *message; /* [n_messages], borrowed */
     size_t n_messages;
     bool add_generation_prompt;
-    const char *bos_token;  /* "" when the model has none; borrowed */
+    const char *bos_token; /* "" when the model has none; borrowed */
     const char *eos_token;
     const char *extra_json; /* further variables as one JSON object (tools, enable_thinking...), or NULL. A "messages"
                              * key here replaces `message`, for messages with more fields than role and content */
@@ -50,7 +50,7 @@ typedef struct md_segment {
 } md_segment;
 
 typedef struct md_rendered {
-    char *text;          /* owned, NUL-terminated */
+    char *text; /* owned, NUL-terminated */
     size_t n;
     md_segment *segment; /* owned, [n_segments]; they cover text without gaps; neighbours differ in kind */
     size_t n_segments;

@@ -22,6 +22,7 @@ extern "C" {
 typedef struct md_session md_session;
 typedef struct md_seq md_seq;
 typedef struct md_snapshot md_snapshot;
+typedef struct md_adapter md_adapter; /* a low-rank change of weights that a sequence carries; none can be made yet */
 
 typedef enum md_kv_type { MD_KV_F32, MD_KV_F16, MD_KV_Q8_0 } md_kv_type;
 MD_API const char *md_kv_type_name(md_kv_type t);
@@ -33,11 +34,11 @@ typedef struct md_session_args {
     int32_t n_logits;    /* most rows of one step that may want logits or hidden states, 1..n_rows */
     int32_t n_sequences; /* most sequences and snapshots alive at once */
     md_kv_type kv_type;
-    int32_t grain_rows;  /* smallest share of output rows given to a thread; 0: the engine's choice. For tests: results
+    int32_t grain_rows; /* smallest share of output rows given to a thread; 0: the engine's choice. For tests: results
                           * do not depend on it */
-    const char *isa;     /* table of kernels by name, "scalar" or "avx2"; NULL: the best this machine has. Results do not
+    const char *isa;    /* table of kernels by name, "scalar" or "avx2"; NULL: the best this machine has. Results do not
                           * depend on it. Borrowed during the call */
-    int64_t memory;      /* refuse (MD_ERR_MEMORY) if the estimate exceeds this many bytes; 0: no bound */
+    int64_t memory;     /* refuse (MD_ERR_MEMORY) if the estimate exceeds this many bytes; 0: no bound */
 } md_session_args;
 /* Defaults: all threads, min(trained context, 4096) positions, 256 rows, 1 logits row, 8 sequences, F16. */
 MD_API void md_session_args_default(const md_model *m, md_session_args *args);
@@ -94,8 +95,8 @@ typedef struct md_batch {
     const int32_t *token; /* [n] token ids, or NULL when embd is given */
     const float *embd;    /* [n][n_embd] input rows in place of tokens, or NULL */
     md_seq *const *seq;   /* [n] the sequence of each row */
-    const int32_t *pos;   /* [n] position in it, or NULL: each row takes its sequence's next position. Rows of one sequence
-                           * must be in order and continue it without gaps */
+    const int32_t *pos;   /* [n] position in it, or NULL: the sequence's next. Rows of one sequence must be in order and
+                           * continue it without gaps */
     const uint8_t *want;  /* [n] md_want bits; NULL: logits of the last row */
 } md_batch;
 /* Runs one step. On failure sequences are as before. */
@@ -112,8 +113,8 @@ MD_API const float *md_step_logits(const md_session *s, int32_t row); /* [n_voca
 MD_API const float *md_step_hidden(const md_session *s, int32_t row); /* [n_embd] */
 /* Experts [k] and weights [k] of a row at a layer in the order the router picked them; an empty slot is -1. *k gets the
  * number of slots, 0 for layers without experts. False if the row did not ask. */
-MD_API bool md_step_routing(const md_session *s, int32_t row, int32_t layer, const int32_t **expert, const float **weight,
-                            int32_t *k);
+MD_API bool md_step_routing(const md_session *s, int32_t row, int32_t layer, const int32_t **expert,
+                            const float **weight, int32_t *k);
 
 /* Counters since the session began; what tests and benches ask for. */
 typedef struct md_counters {
@@ -126,7 +127,8 @@ typedef struct md_counters {
 } md_counters;
 MD_API void md_session_counters(const md_session *s, md_counters *out);
 
-/* Folds one row of logits into a hash: start with MD_HASH_START, one call per row in order. Bit patterns count. */
+/* Folds one row of logits into a hash: start with MD_HASH_START, one call per row in order. Bit patterns count, but all
+ * NaNs are one. */
 #define MD_HASH_START 0xcbf29ce484222325ull
 MD_API uint64_t md_logits_hash(uint64_t hash, const float *logits, size_t n);
 
@@ -140,11 +142,11 @@ typedef enum md_point {
 } md_point;
 typedef struct md_event {
     md_point point;
-    int32_t layer, expert;       /* expert: -1 unless MD_POINT_EXPERT_OUT */
-    int32_t n_rows, n_cols;      /* shape of values, or of expert and weight */
-    const int32_t *row;          /* [n_rows] batch row of each, or NULL: 0..n_rows-1 */
-    const float *values;         /* borrowed for the call */
-    const int32_t *expert_id;    /* MD_POINT_ROUTING only */
+    int32_t layer, expert;    /* expert: -1 unless MD_POINT_EXPERT_OUT */
+    int32_t n_rows, n_cols;   /* shape of values, or of expert and weight */
+    const int32_t *row;       /* [n_rows] batch row of each, or NULL: 0..n_rows-1 */
+    const float *values;      /* borrowed for the call */
+    const int32_t *expert_id; /* MD_POINT_ROUTING only */
     const float *weight;
 } md_event;
 typedef void md_observer_fn(void *user, const md_event *e);

@@ -5,8 +5,8 @@
 #define MEDLEY_EXPORT_H
 
 #if defined(__GNUC__)
-#define MD_API __attribute__((visibility("default")))
-#define MD_MUST_USE __attribute__((warn_unused_result))
+#define MD_API               __attribute__((visibility("default")))
+#define MD_MUST_USE          __attribute__((warn_unused_result))
 #define MD_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #else
 #define MD_API

@@ -21,14 +21,14 @@ typedef enum md_finish {
 MD_API const char *md_finish_name(md_finish f); /* "eog", "stop", "length", "context", "cancelled" */
 
 typedef struct md_generate_args {
-    const int32_t *prompt;       /* [n_prompt] tokens to add to the sequence first, at least 1 */
+    const int32_t *prompt; /* [n_prompt] tokens to add to the sequence first, at least 1 */
     size_t n_prompt;
-    int32_t max_tokens;          /* most tokens to make; -1: until the model ends or the context is full */
-    md_sampler *sampler;         /* borrowed; told of prompt and answer tokens */
-    const char *const *stop;     /* [n_stop] stop strings, at most 16 of at most 256 bytes; cut from the text */
+    int32_t max_tokens;      /* most tokens to make; -1: until the model ends or the context is full */
+    md_sampler *sampler;     /* borrowed; told of prompt and answer tokens */
+    const char *const *stop; /* [n_stop] stop strings, at most 16 of at most 256 bytes; cut from the text */
     size_t n_stop;
-    bool special;                /* show special tokens in the text */
-    bool ignore_eog;             /* go on past the end of the answer (for measuring) */
+    bool special;    /* show special tokens in the text */
+    bool ignore_eog; /* go on past the end of the answer (for measuring) */
     /* A piece of text, whole UTF-8 characters, never part of a stop string. Return false to stop. May be NULL. */
     bool (*on_text)(void *user, const char *text, size_t n);
     /* Prompt tokens done; return false to stop. May be NULL. */
@@ -46,7 +46,8 @@ typedef struct md_generate_result {
 /* Runs the prompt in chunks and generates. A prompt that does not fit is MD_ERR_LIMIT before any work, with the numbers.
  * If the answer is cut short the sequence holds prompt and answer so far. The last generated token is in the sequence
  * only if a later one was made; the end-of-generation token never is. */
-MD_API MD_MUST_USE md_status md_generate(md_seq *q, const md_generate_args *args, md_generate_result *out, md_error *err);
+MD_API MD_MUST_USE md_status md_generate(md_seq *q, const md_generate_args *args, md_generate_result *out,
+                                         md_error *err);
 /* Tokens of the answer of the last md_generate on this sequence's session, [n_generated], valid until the next. */
 MD_API const int32_t *md_generated_tokens(const md_seq *q);
 

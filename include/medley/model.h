@@ -41,14 +41,14 @@ typedef struct md_part_size {
 
 /* What a header tells. Strings are borrowed from the model or description. */
 typedef struct md_model_info {
-    const char *arch;        /* "qwen3moe" */
-    const char *name;        /* general.name, "" when absent */
-    const char *tokenizer;   /* "bpe (smollm)", "" when the file has none */
-    const char *router;      /* one line: "softmax, top 8 of 128, normalised"; "" for dense models */
+    const char *arch;      /* "qwen3moe" */
+    const char *name;      /* general.name, "" when absent */
+    const char *tokenizer; /* "bpe (smollm)", "" when the file has none */
+    const char *router;    /* one line: "softmax, top 8 of 128, normalised"; "" for dense models */
     int32_t n_layer, n_embd, n_vocab;
-    int32_t n_ctx_train;     /* positions the model was trained for */
-    int32_t n_head, n_head_kv, n_head_dim; /* of the first attention layer */
-    int32_t n_ff;            /* width of a dense FFN, 0 if none */
+    int32_t n_ctx_train;                                           /* positions the model was trained for */
+    int32_t n_head, n_head_kv, n_head_dim;                         /* of the first attention layer */
+    int32_t n_ff;                                                  /* width of a dense FFN, 0 if none */
     int32_t n_expert, n_expert_used, n_expert_shared, n_ff_expert; /* 0 for dense models */
     bool has_chat_template;
     uint64_t weights;        /* all */
@@ -67,10 +67,10 @@ typedef struct md_tensor_info {
     const char *name; /* borrowed */
     const char *type; /* "Q4_K" */
     int32_t n_dims;
-    int64_t dim[4];   /* innermost first */
+    int64_t dim[4]; /* innermost first */
     uint64_t bytes;
-    uint64_t offset;  /* in its file */
-    int32_t file;     /* index of the split part, 0-based */
+    uint64_t offset; /* in its file */
+    int32_t file;    /* index of the split part, 0-based */
     md_part part;
 } md_tensor_info;
 MD_API size_t md_description_n_tensors(const md_description *d);
@@ -95,8 +95,9 @@ typedef struct md_check_finding {
 } md_check_finding;
 typedef void md_check_fn(void *user, const md_check_finding *f);
 /* Calls on_finding for each tensor with something wrong; *n_bad counts them. progress may be NULL (unit: bytes). */
-MD_API MD_MUST_USE md_status md_model_check(const char *path, md_check_fn *on_finding, void *user, md_progress_fn *progress,
-                                            void *progress_user, uint64_t *n_bad, md_error *err);
+MD_API MD_MUST_USE md_status md_model_check(const char *path, md_check_fn *on_finding, void *user,
+                                            md_progress_fn *progress, void *progress_user, uint64_t *n_bad,
+                                            md_error *err);
 
 /* --- opening --- */
 typedef struct md_model_args {

@@ -12,10 +12,10 @@ extern "C" {
 #endif
 
 typedef struct md_upcycle_args {
-    int32_t n_expert;   /* 2..1024 */
-    int32_t top_k;      /* 1..n_expert */
-    float noise;        /* standard deviation of the router's rows, as a share of 1/sqrt(n_embd); > 0. Default 1 */
-    float drop_ratio;   /* [0, 1): share of each expert's hidden neurons drawn anew (drop-upcycling); 0: plain copies */
+    int32_t n_expert; /* 2..1024 */
+    int32_t top_k;    /* 1..n_expert */
+    float noise;      /* standard deviation of the router's rows, as a share of 1/sqrt(n_embd); > 0. Default 1 */
+    float drop_ratio; /* [0, 1): share of each expert's hidden neurons drawn anew (drop-upcycling); 0: plain copies */
     uint64_t seed;
     md_progress_fn *progress; /* may be NULL; unit: bytes written */
     void *progress_user;
@@ -25,8 +25,8 @@ MD_API void md_upcycle_args_default(md_upcycle_args *a); /* 8 experts, top-2, no
 typedef struct md_upcycle_result {
     uint64_t bytes_in, bytes_out;
     uint64_t weights_in, weights_out;
-    int32_t n_layer;            /* layers turned into mixtures */
-    int64_t neurons_redrawn;    /* over all layers and experts */
+    int32_t n_layer;         /* layers turned into mixtures */
+    int64_t neurons_redrawn; /* over all layers and experts */
 } md_upcycle_result;
 
 /* Turns a dense model (llama family shape: gate, up, down) into a mixture of experts (sparse upcycling, Komatsuzaki et

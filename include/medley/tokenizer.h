@@ -34,8 +34,8 @@ enum md_tokenize_flags {
 
 /* Appends the tokens of text[0..n) to *out. Any bytes are accepted: what is not valid UTF-8 goes through byte tokens.
  * flags: md_tokenize_flags. On failure *out is as it was. */
-MD_API MD_MUST_USE md_status md_tokenize(const md_tokenizer *t, const char *text, size_t n, unsigned flags, md_tokens *out,
-                                         md_error *err);
+MD_API MD_MUST_USE md_status md_tokenize(const md_tokenizer *t, const char *text, size_t n, unsigned flags,
+                                         md_tokens *out, md_error *err);
 
 /* Number of tokens in the vocabulary. */
 MD_API int32_t md_tokenizer_size(const md_tokenizer *t);

@@ -16,7 +16,8 @@ typedef struct md_map {
 /* Maps the whole of a regular file (a directory, a device or a missing file is an error that names it). */
 md_status md_map_open(const char *path, md_map *out, md_error *err) MD_MUST_USE;
 /* Maps at most the first `limit` bytes and reports the file's real size in *file_size. */
-md_status md_map_open_front(const char *path, size_t limit, md_map *out, uint64_t *file_size, md_error *err) MD_MUST_USE;
+md_status md_map_open_front(const char *path, size_t limit, md_map *out, uint64_t *file_size,
+                            md_error *err) MD_MUST_USE;
 void md_map_close(md_map *m);
 /* Asks the kernel to bring [offset, offset+n) in soon. A hint: cannot fail. */
 void md_map_prefetch(const md_map *m, size_t offset, size_t n);
@@ -28,6 +29,6 @@ typedef struct md_out md_out;
 md_status md_out_open(const char *path, md_out **out, md_error *err) MD_MUST_USE;
 md_status md_out_write(md_out *o, const void *bytes, size_t n, md_error *err) MD_MUST_USE;
 md_status md_out_commit(md_out *o, md_error *err) MD_MUST_USE; /* flush, fsync, rename, fsync of the folder */
-void md_out_close(md_out *o);                                    /* NULL allowed; without commit nothing stays behind */
+void md_out_close(md_out *o);                                  /* NULL allowed; without commit nothing stays behind */
 
 #endif

@@ -6,9 +6,9 @@
 #ifndef MD_BASE_MATHD_H
 #define MD_BASE_MATHD_H
 
-double md_exp_d(double x);            /* 0 below -745, infinity above 709.8 */
-double md_log_d(double x);            /* x > 0 finite; -infinity for 0; NaN below */
-double md_pow_d(double x, double y);  /* x > 0 */
+double md_exp_d(double x);                                /* 0 below -745, infinity above 709.8 */
+double md_log_d(double x);                                /* x > 0 finite; -infinity for 0; NaN below */
+double md_pow_d(double x, double y);                      /* x > 0 */
 void md_sincos_d(double x, double *sin_x, double *cos_x); /* |x| <= 2^40; NaN beyond */
 
 #endif

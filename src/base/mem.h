@@ -36,8 +36,8 @@ void md_arena_done(md_arena *a);
 
 /* --- buffer: bytes that grow; data is always NUL-terminated once anything was appended --- */
 typedef struct md_buf {
-    char *data;  /* owned; NULL while empty */
-    size_t len;  /* without the NUL */
+    char *data; /* owned; NULL while empty */
+    size_t len; /* without the NUL */
     size_t cap;
     bool failed; /* sticky: an append ran out of memory; check once at the end */
 } md_buf;

@@ -23,7 +23,7 @@ typedef struct worker {
 
 struct md_pool {
     int n_threads;
-    int n_started; /* workers that exist, thread 0 not counted */
+    int n_started;   /* workers that exist, thread 0 not counted */
     worker *workers; /* owned, [n_threads] */
 
     /* the loop under way; written by thread 0 before `generation` moves on */
@@ -31,9 +31,9 @@ struct md_pool {
     void *ctx;
     int64_t n, share;
 
-    alignas(64) atomic_llong next;     /* first item not given out */
+    alignas(64) atomic_llong next;      /* first item not given out */
     alignas(64) atomic_uint generation; /* counts loops */
-    alignas(64) atomic_int running;    /* workers that have not finished the loop */
+    alignas(64) atomic_int running;     /* workers that have not finished the loop */
     atomic_bool quit;
     atomic_int sleepers;
     pthread_mutex_t mutex;

@@ -37,7 +37,7 @@ static void clean(char *s)
     }
 }
 
-md_status md_fail(md_error *err, md_status code, const char *fmt, ...)
+md_status(md_fail)(md_error *err, md_status code, const char *fmt, ...)
 {
     if (!err)
         return code;
@@ -50,7 +50,7 @@ md_status md_fail(md_error *err, md_status code, const char *fmt, ...)
     return code;
 }
 
-md_status md_fail_within(md_error *err, md_status code, const char *fmt, ...)
+md_status(md_fail_within)(md_error *err, md_status code, const char *fmt, ...)
 {
     if (!err)
         return code;
@@ -70,9 +70,4 @@ md_status md_fail_within(md_error *err, md_status code, const char *fmt, ...)
     clean(err->message);
     err->code = code;
     return code;
-}
-
-md_status md_fail_memory(md_error *err, const char *what)
-{
-    return md_fail(err, MD_ERR_MEMORY, "out of memory for %s", what);
 }

@@ -13,31 +13,40 @@
 md_status md_fail(md_error *err, md_status code, const char *fmt, ...) MD_PRINTF(3, 4);
 /* Puts "context: " in front of the message that err already holds; returns its code. */
 md_status md_fail_within(md_error *err, md_status code, const char *fmt, ...) MD_PRINTF(3, 4);
-/* MD_ERR_MEMORY with the one sentence that goes with it. */
-md_status md_fail_memory(md_error *err, const char *what);
+/* Both give back `code` itself, so that compilers and analysers see that it is not MD_OK. */
+static inline md_status md_second(md_status first, md_status second)
+{
+    (void)first;
+    return second;
+}
+#define md_fail(err, code, ...)        md_second((md_fail)((err), (code), __VA_ARGS__), (code))
+#define md_fail_within(err, code, ...) md_second((md_fail_within)((err), (code), __VA_ARGS__), (code))
 
-#define MD_TRY(x)                               \
-    do {                                        \
-        const md_status md_try_status_ = (x);   \
-        if (md_try_status_ != MD_OK)            \
-            return md_try_status_;              \
+/* MD_ERR_MEMORY with the one sentence that goes with it. */
+static inline md_status md_fail_memory(md_error *err, const char *what)
+{
+    return md_fail(err, MD_ERR_MEMORY, "out of memory for %s", what);
+}
+
+#define MD_TRY(x)                             \
+    do {                                      \
+        const md_status md_try_status_ = (x); \
+        if (md_try_status_ != MD_OK)          \
+            return md_try_status_;            \
     } while (0)
 
-/* Returns `code` itself, so that compilers and analysers see that it is not MD_OK. */
-#define MD_FAIL_IF(cond, code, ...)                  \
-    do {                                             \
-        if (cond) {                                  \
-            (void)md_fail(err, (code), __VA_ARGS__); \
-            return (code);                           \
-        }                                            \
+#define MD_FAIL_IF(cond, code, ...)                   \
+    do {                                              \
+        if (cond)                                     \
+            return md_fail(err, (code), __VA_ARGS__); \
     } while (0)
 
 /* The form for functions with something to give back: sets `status` and jumps to `fail`. */
-#define MD_TRY_GOTO(x)        \
-    do {                      \
-        status = (x);         \
-        if (status != MD_OK)  \
-            goto fail;        \
+#define MD_TRY_GOTO(x)       \
+    do {                     \
+        status = (x);        \
+        if (status != MD_OK) \
+            goto fail;       \
     } while (0)
 
 #endif

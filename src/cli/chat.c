@@ -2,8 +2,8 @@
  *
  * The chat of `medley run`. Ctrl-C stops an answer, or clears the line being typed (twice: leaves); Ctrl-D leaves. What
  * goes wrong with one question is told and the chat goes on. */
-#include "run.h"
-#include "line.h"
+#include "cli/run.h"
+#include "cli/line.h"
 #include "base/file.h"
 
 #include <signal.h>

@@ -2,7 +2,7 @@
  *
  * Completion scripts for bash, zsh and fish, written from the options table: commands, the options of each, the words
  * of a choice, and files where files are wanted. */
-#include "cli.h"
+#include "cli/cli.h"
 
 #include <string.h>
 

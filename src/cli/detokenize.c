@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * `medley detokenize`: token ids to text, byte for byte; a line feed is added only on a terminal. */
-#include "cli.h"
+#include "cli/cli.h"
 
 static md_status read_ids(md_cli *cli, int32_t n_vocab, md_tokens *ids, md_error *err)
 {

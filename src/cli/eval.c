@@ -3,7 +3,7 @@
  * `medley eval`: perplexity of a text (--text), or the logits and expert choices of given token ids (--token-ids), the
  * form in which engines are compared. Output files appear whole or not at all. Keys and values default to F32 here:
  * what is measured is the model. */
-#include "cli.h"
+#include "cli/cli.h"
 #include "base/file.h"
 #include "base/sys.h"
 

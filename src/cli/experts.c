@@ -2,7 +2,7 @@
  *
  * --experts-off and --experts-on: "3:17,5:0-7,*:2" onto a sequence. The library judges layers and experts; here only
  * the spelling is checked. */
-#include "cli.h"
+#include "cli/cli.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The figures of a run: one line for people, one object for programs. */
-#include "cli.h"
+#include "cli/cli.h"
 #include "base/sys.h"
 
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * `medley --help`, `medley COMMAND --help`, `medley help [COMMAND]`: all from the options table. */
-#include "cli.h"
+#include "cli/cli.h"
 
 #include <medley/version.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  *
  * `medley inspect`: what a model file holds, from its header alone; --check reads every weight, --memory opens the
  * model. What is shown is gathered in one JSON object first; text is a view of it (inspect_text.c). */
-#include "inspect.h"
+#include "cli/inspect.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
  *
  * `medley inspect` for people. Names and values come from the file: they are cleaned of control characters wherever
  * they go. */
-#include "inspect.h"
+#include "cli/inspect.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  *
  * Ctrl-C and its like as a flag. A signal handler has nothing but globals to write to: these two are the program's only
  * mutable ones. */
-#include "cli.h"
+#include "cli/cli.h"
 
 #include <signal.h>
 #include <unistd.h>

@@ -5,7 +5,7 @@
 #ifndef MD_CLI_LINE_H
 #define MD_CLI_LINE_H
 
-#include "cli.h"
+#include "cli/cli.h"
 
 typedef struct md_line md_line;
 

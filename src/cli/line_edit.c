@@ -2,7 +2,7 @@
  *
  * Lines with editing and history, by libedit. Characters are read here and not by libedit, which would go on reading
  * after the signal that ought to end the line. The user's .editrc is not read. */
-#include "line.h"
+#include "cli/line.h"
 #include "base/utf8.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Lines without editing: the terminal's own. No history. */
-#include "line.h"
+#include "cli/line.h"
 
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * medley: finds the command, parses its options, runs it, and turns its status into one sentence and an exit code. */
-#include "cli.h"
+#include "cli/cli.h"
 
 #include <medley/version.h>
 #include <signal.h>

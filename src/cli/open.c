@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Opening the model that a command names, and a session for it that fits into memory. */
-#include "cli.h"
+#include "cli/cli.h"
 #include "base/sys.h"
 
 #define MOST_NOTES 5u

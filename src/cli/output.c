@@ -2,7 +2,7 @@
  *
  * Standard output and standard error. Text that came out of a model or a model file is hostile: on a terminal an escape
  * sequence could retitle windows, move the cursor over what was written before, or make the terminal type. */
-#include "cli.h"
+#include "cli/cli.h"
 #include "base/utf8.h"
 
 #include <errno.h>

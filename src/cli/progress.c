@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * One progress bar on standard error. Also where long work learns that the user wants to stop: every update looks. */
-#include "cli.h"
+#include "cli/cli.h"
 #include "base/sys.h"
 
 #include <string.h>

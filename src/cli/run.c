@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * `medley run`: one prompt, one answer; without a prompt and on a terminal, a chat (chat.c). */
-#include "run.h"
+#include "cli/run.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -4,7 +4,7 @@
 #ifndef MD_CLI_RUN_H
 #define MD_CLI_RUN_H
 
-#include "talk.h"
+#include "cli/talk.h"
 
 /* Talks with the person at the terminal until they leave. */
 md_status md_cli_chat(md_cli *cli, md_error *err);

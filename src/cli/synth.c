@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * `medley synth`: small random models for tests. For developers: not listed by --help. */
-#include "cli.h"
+#include "cli/cli.h"
 
 #include <medley/unstable/synth.h>
 

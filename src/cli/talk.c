@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "talk.h"
+#include "cli/talk.h"
 #include "base/sys.h"
 
 #include <errno.h>

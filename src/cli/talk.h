@@ -6,7 +6,7 @@
 #ifndef MD_CLI_TALK_H
 #define MD_CLI_TALK_H
 
-#include "cli.h"
+#include "cli/cli.h"
 
 #include <medley/chat.h>
 #include <medley/generate.h>

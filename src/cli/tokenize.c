@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * `medley tokenize`: text to token ids. */
-#include "cli.h"
+#include "cli/cli.h"
 
 #include <stdlib.h>
 

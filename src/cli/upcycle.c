@@ -2,7 +2,7 @@
  *
  * `medley upcycle`: a mixture of experts from a dense model. The library writes the file; here it is made sure that
  * nothing is overwritten unasked. */
-#include "cli.h"
+#include "cli/cli.h"
 #include "base/sys.h"
 
 #include <medley/shape.h>

@@ -37,29 +37,29 @@ void md_resident_store_init(md_resident_store *s, const md_expert *const *table)
 
 /* Buffers for running one layer's experts on at most T rows; planned with the step's scratch. */
 typedef struct md_expert_scratch {
-    float *gate_up;  /* (P, 2X) */
-    float *hidden;   /* (P, X) */
-    float *out;      /* (P, D) */
-    md_rows rows;    /* forms of hidden: (P, X) */
+    float *gate_up;           /* (P, 2X) */
+    float *hidden;            /* (P, X) */
+    float *out;               /* (P, D) */
+    md_rows rows;             /* forms of hidden: (P, X) */
     const md_expert **loaded; /* (E) */
-    int32_t *pair;   /* (P) 0, 1, 2...: the rows of hidden */
+    int32_t *pair;            /* (P) 0, 1, 2...: the rows of hidden */
     md_grouping group;
 } md_expert_scratch;
 
 typedef struct md_expert_job {
     int32_t layer;
     int32_t n_expert, top_k;
-    int64_t d, x;           /* widths */
+    int64_t d, x; /* widths */
     md_ffn_act act;
-    float alpha, limit;     /* of MD_FFN_OAI */
-    const int32_t *expert;  /* (T, K) */
-    const float *weight;    /* (T, K) */
+    float alpha, limit;    /* of MD_FFN_OAI */
+    const int32_t *expert; /* (T, K) */
+    const float *weight;   /* (T, K) */
 } md_expert_job;
 
 /* y (T, D) = sum over a row's experts, ascending by id, of weight * expert(row). on_out, if given, sees each expert's
  * outputs before weighing. False if the store could not give an expert. */
 typedef void md_expert_seen_fn(void *user, int32_t expert, int32_t n_rows, const int32_t *row, const float *out);
-bool md_experts_run(const md_ops *o, md_expert_store *store, const md_expert_job *job, md_rows *in, md_expert_scratch *s,
-                    float *y, md_expert_seen_fn *on_out, void *user);
+bool md_experts_run(const md_ops *o, md_expert_store *store, const md_expert_job *job, md_rows *in,
+                    md_expert_scratch *s, float *y, md_expert_seen_fn *on_out, void *user);
 
 #endif

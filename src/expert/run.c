@@ -11,7 +11,7 @@
 typedef struct product_job {
     const md_ops *o;
     const md_expert_scratch *s;
-    md_rows *in;       /* rows by batch row, or by pair */
+    md_rows *in; /* rows by batch row, or by pair */
     bool by_pair;
     int64_t stretches; /* items an expert */
     int64_t rows;      /* rows of the weight */
@@ -32,9 +32,15 @@ static void product_item(const product_job *j, int64_t item)
     const int32_t begin = j->s->group.first[e], n = j->s->group.first[e + 1] - begin;
     const md_weight *w = weight_of(j->s->loaded[e], j->which);
     md_act act = md_rows_act(j->in, w->type);
-    const md_product m = {.w = w->data, .row_bytes = w->row_bytes, .first = first, .last = last, .act = &act,
-                      .rows = (j->by_pair ? j->s->pair : j->s->group.row) + begin, .n_rows = n,
-                      .out = j->out + begin * j->ld + j->offset, .ld_out = j->ld};
+    const md_product m = {.w = w->data,
+                          .row_bytes = w->row_bytes,
+                          .first = first,
+                          .last = last,
+                          .act = &act,
+                          .rows = (j->by_pair ? j->s->pair : j->s->group.row) + begin,
+                          .n_rows = n,
+                          .out = j->out + begin * j->ld + j->offset,
+                          .ld_out = j->ld};
     j->o->kern->mul[w->type](&m);
     if (w->scale || w->bias)
         for (int32_t t = 0; t < n; t++)
@@ -61,26 +67,34 @@ typedef struct combine_job {
     float *y;
 } combine_job;
 
-/* One row: its picks in ascending expert id. K is small, so the next one is simply looked for. */
+/* The row's pick of the lowest expert id above `done`, or -1. K is small, so it is simply looked for. */
+static int32_t next_pick(const md_expert_job *j, int64_t t, int32_t done)
+{
+    const int32_t *expert = j->expert + t * j->top_k;
+    int32_t next = -1;
+    for (int32_t s = 0; s < j->top_k; s++)
+        if (expert[s] > done && (next < 0 || expert[s] < expert[next]))
+            next = s;
+    return next;
+}
+
+/* One row, in ascending expert id. Products of two floats are exact in double and the sum is rounded once. */
 static void combine_row(const combine_job *c, int64_t t)
 {
+    enum { COLUMNS = 256 };
     const md_expert_job *j = c->job;
-    float *y = c->y + t * j->d;
-    for (int64_t i = 0; i < j->d; i++)
-        y[i] = 0.0f;
-    int32_t done = -1;
-    for (int32_t n = 0; n < j->top_k; n++) {
-        int32_t next = -1;
-        for (int32_t s = 0; s < j->top_k; s++) {
-            const int32_t e = j->expert[t * j->top_k + s];
-            if (e > done && (next < 0 || e < j->expert[t * j->top_k + next]))
-                next = s;
+    for (int64_t from = 0; from < j->d; from += COLUMNS) {
+        const int64_t n = j->d - from < COLUMNS ? j->d - from : COLUMNS;
+        double sum[COLUMNS] = {0};
+        for (int32_t done = -1, s; (s = next_pick(j, t, done)) >= 0;) {
+            const int64_t at = t * j->top_k + s;
+            const float *out = c->s->out + c->s->group.slot[at] * j->d + from;
+            for (int64_t i = 0; i < n; i++)
+                sum[i] += (double)j->weight[at] * (double)out[i];
+            done = j->expert[at];
         }
-        if (next < 0)
-            return;
-        const int64_t at = t * j->top_k + next;
-        done = j->expert[at];
-        c->o->kern->axpy(y, c->s->out + c->s->group.slot[at] * j->d, j->weight[at], j->d);
+        for (int64_t i = 0; i < n; i++)
+            c->y[t * j->d + from + i] = (float)sum[i];
     }
 }
 
@@ -116,8 +130,8 @@ static bool take(md_expert_store *store, const md_expert_job *job, md_expert_scr
     return true;
 }
 
-bool md_experts_run(const md_ops *o, md_expert_store *store, const md_expert_job *job, md_rows *in, md_expert_scratch *s,
-                    float *y, md_expert_seen_fn *on_out, void *user)
+bool md_experts_run(const md_ops *o, md_expert_store *store, const md_expert_job *job, md_rows *in,
+                    md_expert_scratch *s, float *y, md_expert_seen_fn *on_out, void *user)
 {
     const int32_t n_rows = (int32_t)in->n;
     md_group(job->expert, n_rows, job->top_k, job->n_expert, &s->group);
@@ -132,14 +146,27 @@ bool md_experts_run(const md_ops *o, md_expert_store *store, const md_expert_job
         prepare_rows(o, s, in, UP);
         prepare_rows(o, s, in, GATE);
         if (!fused)
-            product((product_job){.o = o, .s = s, .in = in, .rows = job->x, .out = s->gate_up, .ld = 2 * job->x, .which = GATE});
-        product((product_job){.o = o, .s = s, .in = in, .rows = fused ? 2 * job->x : job->x, .out = s->gate_up,
-                              .ld = 2 * job->x, .offset = fused ? 0 : job->x, .which = UP});
+            product((product_job){
+                .o = o, .s = s, .in = in, .rows = job->x, .out = s->gate_up, .ld = 2 * job->x, .which = GATE});
+        product((product_job){.o = o,
+                              .s = s,
+                              .in = in,
+                              .rows = fused ? 2 * job->x : job->x,
+                              .out = s->gate_up,
+                              .ld = 2 * job->x,
+                              .offset = fused ? 0 : job->x,
+                              .which = UP});
         md_ffn_activate_pairs(o, job->act, job->alpha, job->limit, s->gate_up, s->hidden, n_pairs, job->x);
         md_rows_set(&s->rows, s->hidden, n_pairs, job->x);
         prepare_rows(o, s, &s->rows, DOWN);
-        product((product_job){.o = o, .s = s, .in = &s->rows, .by_pair = true, .rows = job->d, .out = s->out,
-                              .ld = job->d, .which = DOWN});
+        product((product_job){.o = o,
+                              .s = s,
+                              .in = &s->rows,
+                              .by_pair = true,
+                              .rows = job->d,
+                              .out = s->out,
+                              .ld = job->d,
+                              .which = DOWN});
     }
     if (on_out)
         for (int32_t i = 0; i < g->n_active; i++) {

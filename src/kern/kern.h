@@ -18,17 +18,17 @@
 /* Rows of activations in the form that a product wants. A view: every pointer is borrowed. */
 typedef struct md_act {
     md_act_kind kind;
-    int64_t k;           /* values a row */
-    const float *f32;    /* (T, k) MD_ACT_F32 */
-    const int8_t *code;  /* (T, k) Q32, Q256 */
-    const float *scale;  /* (T, k/32 or k/256) */
-    const float *sum32;  /* (T, k/32) scale * sum of codes; Q32 */
+    int64_t k;            /* values a row */
+    const float *f32;     /* (T, k) MD_ACT_F32 */
+    const int8_t *code;   /* (T, k) Q32, Q256 */
+    const float *scale;   /* (T, k/32 or k/256) */
+    const float *sum32;   /* (T, k/32) scale * sum of codes; Q32 */
     const int16_t *sum16; /* (T, k/16) sums of codes of each group of 16; Q256 */
 } md_act;
 
 /* out[t * ld_out + r] = dot(w row r, activation row rows[t]) for r in [first, last), t in [0, n_rows). */
 typedef struct md_product {
-    const void *w;       /* row 0 of the weights; may be unaligned */
+    const void *w; /* row 0 of the weights; may be unaligned */
     size_t row_bytes;
     int64_t first, last; /* rows of the weights */
     const md_act *act;
@@ -39,23 +39,23 @@ typedef struct md_product {
 } md_product;
 
 typedef struct md_rope_args {
-    const float *cs;  /* (n_rot/2, 2) cosine and sine for this position, magnitude included */
-    int n_rot;        /* values of a head that turn */
+    const float *cs; /* (n_rot/2, 2) cosine and sine for this position, magnitude included */
+    int n_rot;       /* values of a head that turn */
     int head_dim;
     int n_heads;
-    int interleaved;  /* pairs are neighbours; else half-split */
+    int interleaved; /* pairs are neighbours; else half-split */
 } md_rope_args;
 
 /* One tile of attention for one query head (docs/numerics.md, section 7). */
 typedef struct md_attend {
-    const float *q;     /* (dim_k) */
-    const float *kt;    /* (dim_k, MD_TILE): keys, one a column */
-    const float *v;     /* (MD_TILE, dim_v) */
+    const float *q;  /* (dim_k) */
+    const float *kt; /* (dim_k, MD_TILE): keys, one a column */
+    const float *v;  /* (MD_TILE, dim_v) */
     int dim_k, dim_v;
-    int first, last;    /* visible keys of the tile, [first, last) */
+    int first, last;      /* visible keys of the tile, [first, last) */
     float scale, softcap; /* softcap 0: none */
-    float *m, *l;       /* running maximum and sum */
-    float *acc;         /* (dim_v) */
+    float *m, *l;         /* running maximum and sum */
+    float *acc;           /* (dim_v) */
 } md_attend;
 
 typedef struct md_kern {
@@ -67,8 +67,8 @@ typedef struct md_kern {
 
     float (*dot16)(const float *a, const float *b, int64_t n);
     void (*rms_norm)(const float *x, const float *w, float *y, int64_t n, float eps); /* w NULL: ones; y may be x */
-    void (*rope)(const md_rope_args *a, float *x);  /* x (n_heads, head_dim), in place */
-    void (*softmax)(float *x, int64_t n);           /* in place; -infinity gives 0 */
+    void (*rope)(const md_rope_args *a, float *x); /* x (n_heads, head_dim), in place */
+    void (*softmax)(float *x, int64_t n);          /* in place; -infinity gives 0 */
     void (*sigmoid)(float *x, int64_t n);
     void (*exp)(float *x, int64_t n);
     void (*silu_mul)(const float *gate, const float *up, float *y, int64_t n);

@@ -23,21 +23,21 @@ typedef struct md_kv_pool md_kv_pool;
 /* Bytes of one page; 0 if the store cannot hold these layers (Q8_0 needs head sizes that are multiples of 32). */
 size_t md_kv_page_bytes(md_kv_store store, const md_kv_layer *layer, int32_t n_layer);
 /* layer is copied. Memory is reserved, and used page by page. */
-md_status md_kv_pool_new(md_kv_store store, const md_kv_layer *layer, int32_t n_layer, int32_t n_pages, md_kv_pool **out,
-                         md_error *err) MD_MUST_USE;
+md_status md_kv_pool_new(md_kv_store store, const md_kv_layer *layer, int32_t n_layer, int32_t n_pages,
+                         md_kv_pool **out, md_error *err) MD_MUST_USE;
 void md_kv_pool_free(md_kv_pool *p); /* NULL allowed */
 int32_t md_kv_pool_free_pages(const md_kv_pool *p);
 uint64_t md_kv_pool_copies(const md_kv_pool *p); /* pages copied before a write, so far */
 
 /* --- a table: the pages of one sequence, in order --- */
 typedef struct md_kv_table {
-    int32_t *page;   /* owned, (capacity) */
+    int32_t *page; /* owned, (capacity) */
     int32_t n_pages, capacity;
-    int32_t length;  /* positions that hold something */
+    int32_t length; /* positions that hold something */
 } md_kv_table;
 md_status md_kv_table_init(md_kv_table *t, int32_t capacity, md_error *err) MD_MUST_USE;
 void md_kv_table_done(md_kv_pool *p, md_kv_table *t);
-/* dst becomes equal to src, sharing its pages. Same capacity. */
+/* dst becomes equal to src, sharing the pages of its positions, but not those taken beyond its length. Same capacity. */
 void md_kv_table_share(md_kv_pool *p, md_kv_table *dst, const md_kv_table *src);
 void md_kv_table_trim(md_kv_pool *p, md_kv_table *t, int32_t length);
 /* How many free pages md_kv_table_extend would take. */
@@ -48,8 +48,8 @@ bool md_kv_table_extend(md_kv_pool *p, md_kv_table *t, int32_t length);
 
 /* --- contents --- */
 /* Stores key and value of one position of a head: k (dim_k), v (dim_v). */
-void md_kv_put(const md_kern *kern, md_kv_pool *p, int32_t page, int32_t layer, int32_t head, int32_t at, const float *k,
-               const float *v);
+void md_kv_put(const md_kern *kern, md_kv_pool *p, int32_t page, int32_t layer, int32_t head, int32_t at,
+               const float *k, const float *v);
 /* Keys (dim_k, MD_TILE) and values (MD_TILE, dim_v) of a head's tile as floats: pointers into the page where it holds
  * floats, else into the buffers given, which are filled. */
 void md_kv_get(const md_kern *kern, const md_kv_pool *p, int32_t page, int32_t layer, int32_t head, float *k_buffer,

@@ -41,16 +41,19 @@ size_t md_kv_page_bytes(md_kv_store store, const md_kv_layer *layer, int32_t n_l
     return total > 0 ? total : ALIGN;
 }
 
-md_status md_kv_pool_new(md_kv_store store, const md_kv_layer *layer, int32_t n_layer, int32_t n_pages, md_kv_pool **out,
-                         md_error *err)
+md_status md_kv_pool_new(md_kv_store store, const md_kv_layer *layer, int32_t n_layer, int32_t n_pages,
+                         md_kv_pool **out, md_error *err)
 {
     *out = NULL;
+    const size_t page_bytes = md_kv_page_bytes(store, layer, n_layer);
+    MD_FAIL_IF(page_bytes == 0, MD_ERR_UNSUPPORTED,
+               "a q8_0 KV cache needs head sizes that are multiples of 32; use f16");
     md_kv_pool *p = md_calloc(1, sizeof *p);
     if (!p)
         return md_fail_memory(err, "the KV cache");
     p->store = store;
     p->n_pages = n_pages;
-    p->page_bytes = md_kv_page_bytes(store, layer, n_layer);
+    p->page_bytes = page_bytes;
     p->plane = md_calloc((size_t)n_layer + 1, sizeof *p->plane);
     p->free_list = md_calloc((size_t)n_pages, sizeof *p->free_list);
     p->refs = md_calloc((size_t)n_pages, sizeof *p->refs);
@@ -61,7 +64,9 @@ md_status md_kv_pool_new(md_kv_store store, const md_kv_layer *layer, int32_t n_
     }
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) {
-        const md_status status = md_fail(err, MD_ERR_MEMORY, "cannot reserve %zu bytes for the KV cache: %s; ask for a smaller context", bytes, strerror(errno));
+        const md_status status = md_fail(err, MD_ERR_MEMORY,
+                                         "cannot reserve %zu bytes for the KV cache: %s; ask for a smaller context",
+                                         bytes, strerror(errno));
         md_kv_pool_free(p);
         return status;
     }
@@ -70,7 +75,9 @@ md_status md_kv_pool_new(md_kv_store store, const md_kv_layer *layer, int32_t n_
     size_t at = 0;
     for (int32_t l = 0; l < n_layer; l++) {
         md_kv_plane *pl = &p->plane[l];
-        *pl = (md_kv_plane){.at = at, .layer = layer[l], .k_bytes = align_up(plane_bytes(store, layer[l].dim_k)),
+        *pl = (md_kv_plane){.at = at,
+                            .layer = layer[l],
+                            .k_bytes = align_up(plane_bytes(store, layer[l].dim_k)),
                             .v_bytes = align_up(plane_bytes(store, layer[l].dim_v))};
         at += (size_t)layer[l].n_head * (pl->k_bytes + pl->v_bytes);
     }
@@ -130,20 +137,22 @@ void md_kv_table_done(md_kv_pool *p, md_kv_table *t)
     *t = (md_kv_table){0};
 }
 
-void md_kv_table_share(md_kv_pool *p, md_kv_table *dst, const md_kv_table *src)
-{
-    for (int32_t i = 0; i < src->n_pages; i++)
-        p->refs[src->page[i]]++;
-    md_kv_table_trim(p, dst, 0);
-    if (src->n_pages > 0)
-        memcpy(dst->page, src->page, (size_t)src->n_pages * sizeof *dst->page);
-    dst->n_pages = src->n_pages;
-    dst->length = src->length;
-}
-
 static int32_t pages_for(int32_t length)
 {
     return length / MD_TILE + (length % MD_TILE > 0);
+}
+
+/* Pages taken ahead of the length stay with src: nothing in them needs to be shared, and two tables would write them. */
+void md_kv_table_share(md_kv_pool *p, md_kv_table *dst, const md_kv_table *src)
+{
+    const int32_t n_pages = pages_for(src->length);
+    for (int32_t i = 0; i < n_pages; i++)
+        p->refs[src->page[i]]++;
+    md_kv_table_trim(p, dst, 0);
+    if (n_pages > 0)
+        memcpy(dst->page, src->page, (size_t)n_pages * sizeof *dst->page);
+    dst->n_pages = n_pages;
+    dst->length = src->length;
 }
 
 void md_kv_table_trim(md_kv_pool *p, md_kv_table *t, int32_t length)

@@ -35,7 +35,8 @@ static uint16_t block_q8(const float *x, int8_t *code, int step)
     return half;
 }
 
-static void put_q8(unsigned char *k_at, unsigned char *v_at, const md_kv_layer *s, int32_t at, const float *k, const float *v)
+static void put_q8(unsigned char *k_at, unsigned char *v_at, const md_kv_layer *s, int32_t at, const float *k,
+                   const float *v)
 {
     int8_t *kc = (int8_t *)k_at, *vc = (int8_t *)v_at;
     uint16_t *ks = (uint16_t *)(void *)(k_at + (size_t)s->dim_k * MD_TILE);
@@ -46,8 +47,8 @@ static void put_q8(unsigned char *k_at, unsigned char *v_at, const md_kv_layer *
         vs[at * (s->dim_v / 32) + b] = block_q8(v + b * 32, vc + (size_t)at * s->dim_v + b * 32, 1);
 }
 
-void md_kv_put(const md_kern *kern, md_kv_pool *p, int32_t page, int32_t layer, int32_t head, int32_t at, const float *k,
-               const float *v)
+void md_kv_put(const md_kern *kern, md_kv_pool *p, int32_t page, int32_t layer, int32_t head, int32_t at,
+               const float *k, const float *v)
 {
     const md_kv_plane *pl = &p->plane[layer];
     const md_kv_layer *s = &pl->layer;

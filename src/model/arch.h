@@ -30,8 +30,8 @@ typedef struct md_rename {
 } md_rename;
 
 typedef struct md_arch {
-    const char *name;      /* general.architecture */
-    const char *source;    /* where its arithmetic is described */
+    const char *name;   /* general.architecture */
+    const char *source; /* where its arithmetic is described */
 
     /* tensors: what every layer must have, what it may have; dense and routed parts are asked for where a layer has
      * that kind of feed-forward */
@@ -40,9 +40,9 @@ typedef struct md_arch {
 
     /* attention */
     bool rope_interleaved;
-    md_qk_norm qk_norm;      /* which kind, if the file has the norms */
-    int32_t no_rope_every;   /* every n-th layer has no rope (n, 2n...); 0: none */
-    int32_t window_every;    /* with a sliding window: layer l has it unless l % n == n-1; 0: no layer */
+    md_qk_norm qk_norm;    /* which kind, if the file has the norms */
+    int32_t no_rope_every; /* every n-th layer has no rope (n, 2n...); 0: none */
+    int32_t window_every;  /* with a sliding window: layer l has it unless l % n == n-1; 0: no layer */
 
     /* experts */
     md_score score;

@@ -94,7 +94,8 @@ static md_status check_shape(const binder *b, const md_gguf_tensor *t, const cha
 
 static md_status missing(const binder *b, const char *name)
 {
-    return md_fail(b->err, MD_ERR_FORMAT, "tensor '%s' is missing, which every '%s' model needs", name, b->m->arch->name);
+    return md_fail(b->err, MD_ERR_FORMAT, "tensor '%s' is missing, which every '%s' model needs", name,
+                   b->m->arch->name);
 }
 
 /* A vector of floats: in place where the file holds aligned F32, else widened into the arena. NULL if it may be absent
@@ -111,8 +112,8 @@ static md_status bind_vector(const binder *b, md_slot slot, bool need, const flo
     if (!t)
         return need ? missing(b, name) : MD_OK;
     MD_TRY(check_shape(b, t, slots[slot].dim, true));
-    MD_FAIL_IF(md_type_get(t->type)->cls != MD_CLASS_FLOAT, MD_ERR_UNSUPPORTED, "tensor '%s' has type %s; F32, F16 or BF16 is expected",
-               name, md_type_get(t->type)->name);
+    MD_FAIL_IF(md_type_get(t->type)->cls != MD_CLASS_FLOAT, MD_ERR_UNSUPPORTED,
+               "tensor '%s' has type %s; F32, F16 or BF16 is expected", name, md_type_get(t->type)->name);
     if (t->type == MD_TYPE_F32 && (uintptr_t)t->data % 4 == 0) {
         *out = t->data;
         return MD_OK;
@@ -249,7 +250,8 @@ static md_status bind_routed(const binder *b, md_ffn_spec *f)
 {
     md_error *err = b->err;
     const md_hparams *hp = b->hp;
-    MD_FAIL_IF(hp->expert_width < 1, MD_ERR_FORMAT, "the metadata lacks '%s.expert_feed_forward_length'", b->m->arch->name);
+    MD_FAIL_IF(hp->expert_width < 1, MD_ERR_FORMAT, "the metadata lacks '%s.expert_feed_forward_length'",
+               b->m->arch->name);
     f->router = hp->router;
     f->expert_width = hp->expert_width;
     f->act = b->m->arch->act;
@@ -266,7 +268,8 @@ static md_status bind_routed(const binder *b, md_ffn_spec *f)
     const md_gguf_tensor *t = look(b, fused);
     if (t) {
         MD_TRY(bind_stack(b, MD_SLOT_GATE_UP_EXPS, t, f->expert));
-        MD_FAIL_IF(b->m->arch->need & MD_HAS(GATE_EXPS_BIAS), MD_ERR_UNSUPPORTED, "tensor '%s' joins gate and up, which this family's biases do not allow", fused);
+        MD_FAIL_IF(b->m->arch->need & MD_HAS(GATE_EXPS_BIAS), MD_ERR_UNSUPPORTED,
+                   "tensor '%s' joins gate and up, which this family's biases do not allow", fused);
     } else {
         MD_TRY(bind_experts(b, MD_SLOT_GATE_EXPS, f->expert));
         MD_TRY(bind_experts(b, MD_SLOT_UP_EXPS, f->expert));
@@ -381,9 +384,15 @@ static md_status bind_all(binder *b)
     md_model *m = b->m;
     const md_hparams *hp = b->hp;
     md_spec *s = &m->spec;
-    *s = (md_spec){.n_layer = hp->n_layer, .n_embd = hp->n_embd, .n_vocab = hp->n_vocab, .n_ctx = hp->n_ctx,
-                   .norm_eps = hp->norm_eps, .embed_scale = hp->embed_scale, .residual_scale = hp->residual_scale,
-                   .logit_scale = hp->logit_scale, .max_n_rot = hp->n_rot};
+    *s = (md_spec){.n_layer = hp->n_layer,
+                   .n_embd = hp->n_embd,
+                   .n_vocab = hp->n_vocab,
+                   .n_ctx = hp->n_ctx,
+                   .norm_eps = hp->norm_eps,
+                   .embed_scale = hp->embed_scale,
+                   .residual_scale = hp->residual_scale,
+                   .logit_scale = hp->logit_scale,
+                   .max_n_rot = hp->n_rot};
     s->layer = md_arena_alloc(&m->arena, (size_t)hp->n_layer, sizeof *s->layer);
     m->experts = md_arena_alloc(&m->arena, (size_t)hp->n_layer, sizeof *m->experts);
     if (!s->layer || !m->experts)

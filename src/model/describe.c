@@ -24,8 +24,8 @@ struct md_description {
 static const char *kind_name(md_gguf_kind k)
 {
     /* ORDER GGUF_VALUE */
-    static const char *const names[] = {"u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "string", "array", "u64",
-                                        "i64", "f64"};
+    static const char *const names[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
+                                        "bool", "string", "array", "u64", "i64", "f64"};
     return (unsigned)k < sizeof names / sizeof *names ? names[k] : "?";
 }
 

@@ -37,8 +37,8 @@ static md_status read_i32(const reader *r, const char *suffix, int32_t min, int3
 }
 
 /* One number for all layers, or an array with one for each. */
-static md_status read_layers(const reader *r, const char *suffix, int32_t n_layer, int32_t min, int32_t max, int32_t *out,
-                             bool *found)
+static md_status read_layers(const reader *r, const char *suffix, int32_t n_layer, int32_t min, int32_t max,
+                             int32_t *out, bool *found)
 {
     md_error *err = r->err;
     char key[128];
@@ -52,8 +52,8 @@ static md_status read_layers(const reader *r, const char *suffix, int32_t n_laye
     for (int32_t l = 0; l < n_layer; l++) {
         int64_t v;
         MD_TRY(md_gguf_array_i64(kv, array ? (uint64_t)l : 0, &v, err));
-        MD_FAIL_IF(v < min || v > max, MD_ERR_FORMAT, "'%s' is %lld for layer %d, outside %d to %d", key, (long long)v, l,
-                   min, max);
+        MD_FAIL_IF(v < min || v > max, MD_ERR_FORMAT, "'%s' is %lld for layer %d, outside %d to %d", key, (long long)v,
+                   l, min, max);
         out[l] = (int32_t)v;
     }
     return MD_OK;
@@ -100,12 +100,14 @@ static md_status read_attention(const reader *r, md_arena *arena, md_hparams *hp
         memcpy(hp->n_head_kv, hp->n_head, (size_t)n * sizeof(int32_t));
     for (int32_t l = 0; l < n; l++)
         MD_FAIL_IF(hp->n_head[l] % hp->n_head_kv[l], MD_ERR_FORMAT,
-                   "layer %d has %d query heads, not a multiple of its %d key heads", l, hp->n_head[l], hp->n_head_kv[l]);
+                   "layer %d has %d query heads, not a multiple of its %d key heads", l, hp->n_head[l],
+                   hp->n_head_kv[l]);
     MD_TRY(read_layers(r, "feed_forward_length", n, 0, 1 << 24, hp->n_ff, &found));
     const int32_t head = hp->n_embd / hp->n_head[0];
     MD_TRY(read_i32(r, "attention.key_length", 1, 8192, head, &hp->dim_k));
     MD_TRY(read_i32(r, "attention.value_length", 1, 8192, head, &hp->dim_v));
-    MD_FAIL_IF(hp->dim_k < 1 || hp->dim_v < 1, MD_ERR_FORMAT, "width %d is too small for %d heads", hp->n_embd, hp->n_head[0]);
+    MD_FAIL_IF(hp->dim_k < 1 || hp->dim_v < 1, MD_ERR_FORMAT, "width %d is too small for %d heads", hp->n_embd,
+               hp->n_head[0]);
     MD_TRY(read_i32(r, "attention.sliding_window", 0, 1 << 30, 0, &hp->window));
     MD_TRY(read_f32(r, "attention.layer_norm_rms_epsilon", &hp->norm_eps));
     return MD_OK;
@@ -159,14 +161,18 @@ static md_status read_experts(const reader *r, const md_arch *arch, md_hparams *
     if (hp->n_expert == 0)
         return MD_OK;
     MD_TRY(read_i32(r, "expert_used_count", 1, 1024, -1, &hp->n_expert_used));
-    MD_FAIL_IF(hp->n_expert_used > hp->n_expert, MD_ERR_FORMAT, "%d experts are used of %d", hp->n_expert_used, hp->n_expert);
+    MD_FAIL_IF(hp->n_expert_used > hp->n_expert, MD_ERR_FORMAT, "%d experts are used of %d", hp->n_expert_used,
+               hp->n_expert);
     MD_TRY(read_i32(r, "leading_dense_block_count", 0, hp->n_layer, 0, &hp->n_dense_first));
     const int32_t width = arch->expert_width_is_ff ? hp->n_ff[hp->n_layer - 1] : 0;
     MD_TRY(read_i32(r, "expert_feed_forward_length", 1, 1 << 24, width, &hp->expert_width));
     MD_TRY(read_i32(r, "expert_shared_feed_forward_length", 0, 1 << 24, 0, &hp->shared_width));
     md_router *ro = &hp->router;
-    *ro = (md_router){.score = arch->score, .n_expert = hp->n_expert, .top_k = hp->n_expert_used,
-                      .normalise = arch->normalise, .scale = 1.0f};
+    *ro = (md_router){.score = arch->score,
+                      .n_expert = hp->n_expert,
+                      .top_k = hp->n_expert_used,
+                      .normalise = arch->normalise,
+                      .scale = 1.0f};
     MD_TRY(read_f32(r, "expert_weights_scale", &ro->scale));
     if (ro->scale == 0.0f) /* some files store 0 for "none" */
         ro->scale = 1.0f;
@@ -182,7 +188,8 @@ static md_status read_experts(const reader *r, const md_arch *arch, md_hparams *
         MD_FAIL_IF(hp->n_expert % ro->n_group || ro->n_group_kept < 1 || ro->n_group_kept > ro->n_group, MD_ERR_FORMAT,
                    "%d experts in %d groups with %d kept is not possible", hp->n_expert, ro->n_group, ro->n_group_kept);
         MD_FAIL_IF(hp->n_expert / ro->n_group * ro->n_group_kept < ro->top_k, MD_ERR_FORMAT,
-                   "%d kept groups of %d experts cannot fill top-%d", ro->n_group_kept, hp->n_expert / ro->n_group, ro->top_k);
+                   "%d kept groups of %d experts cannot fill top-%d", ro->n_group_kept, hp->n_expert / ro->n_group,
+                   ro->top_k);
         ro->group_score = ro->score == MD_SCORE_SIGMOID ? MD_GROUP_SUM2 : MD_GROUP_MAX;
     }
     return MD_OK;
@@ -192,7 +199,8 @@ static md_status read_vocab_size(const md_gguf *g, md_hparams *hp, md_error *err
 {
     const md_gguf_tensor *t = md_gguf_find_tensor(g, "token_embd.weight");
     MD_FAIL_IF(!t, MD_ERR_FORMAT, "tensor 'token_embd.weight' is missing: this is not a whole language model");
-    MD_FAIL_IF(t->n_dims > 2 || t->dim[1] > 1 << 28, MD_ERR_FORMAT, "tensor 'token_embd.weight' has an impossible shape");
+    MD_FAIL_IF(t->n_dims > 2 || t->dim[1] > 1 << 28, MD_ERR_FORMAT,
+               "tensor 'token_embd.weight' has an impossible shape");
     hp->n_vocab = (int32_t)t->dim[1];
     return MD_OK;
 }

@@ -27,7 +27,8 @@ typedef struct md_hparams {
 
 /* The file's architecture, or MD_ERR_UNSUPPORTED naming it. */
 md_status md_hparams_arch(const md_gguf *g, const md_arch **out, md_error *err) MD_MUST_USE;
-md_status md_hparams_read(const md_gguf *g, const md_arch *arch, md_arena *arena, md_hparams *out, md_error *err) MD_MUST_USE;
+md_status md_hparams_read(const md_gguf *g, const md_arch *arch, md_arena *arena, md_hparams *out,
+                          md_error *err) MD_MUST_USE;
 /* Does layer l route? */
 bool md_hparams_routed(const md_hparams *hp, int32_t layer);
 /* Frequencies of hp's rope, in radians a position, (n_rot / 2); factors (n_rot / 2) divide them, or NULL. */

@@ -116,7 +116,8 @@ static void describe_tokenizer(const md_gguf *g, md_arena *arena, md_model_info 
     info->tokenizer = copy_str(arena, (md_str){line, strlen(line)});
 }
 
-static md_status fill_from_hparams(const md_gguf *g, const md_arch *arch, md_arena *arena, md_model_info *info, md_error *err)
+static md_status fill_from_hparams(const md_gguf *g, const md_arch *arch, md_arena *arena, md_model_info *info,
+                                   md_error *err)
 {
     md_hparams hp;
     MD_TRY(md_hparams_read(g, arch, arena, &hp, err));

@@ -31,7 +31,8 @@ struct md_model {
 /* Binds all tensors of m->file by expectation; fills m->spec, m->experts and notes. */
 md_status md_model_bind(md_model *m, const md_hparams *hp, md_error *err) MD_MUST_USE;
 /* Fills info from a header; strings go to the arena. arch may be NULL (an unknown family): then only sizes and names. */
-md_status md_info_fill(const md_gguf *g, const md_arch *arch, md_arena *arena, md_model_info *info, md_error *err) MD_MUST_USE;
+md_status md_info_fill(const md_gguf *g, const md_arch *arch, md_arena *arena, md_model_info *info,
+                       md_error *err) MD_MUST_USE;
 /* Which part a tensor of any family counts as. */
 md_part md_part_of(const char *name, size_t n);
 void md_note(md_model *m, const char *fmt, ...) MD_PRINTF(2, 3);

@@ -37,7 +37,7 @@ static md_status seq_make(md_session *s, const char *what, md_seq **out, md_erro
     return MD_OK;
 }
 
-/* dst takes over src's past and mask. */
+/* dst takes over src's past, mask and adapter. */
 static md_status seq_copy(md_seq *dst, const md_seq *src, md_error *err)
 {
     uint8_t *mask = NULL;
@@ -49,6 +49,7 @@ static md_status seq_copy(md_seq *dst, const md_seq *src, md_error *err)
     }
     md_free(dst->mask);
     dst->mask = mask;
+    dst->adapter = src->adapter;
     md_kv_table_share(src->session->kv, &dst->table, &src->table);
     return MD_OK;
 }
@@ -82,7 +83,8 @@ md_status md_seq_fork(const md_seq *q, md_seq **out, md_error *err)
 md_status md_seq_trim(md_seq *q, int32_t n, md_error *err)
 {
     MD_TRY(not_stepping(q->session, err));
-    MD_FAIL_IF(n < 0 || n > q->table.length, MD_ERR_ARGUMENT, "cannot trim a sequence of %d positions to %d", q->table.length, n);
+    MD_FAIL_IF(n < 0 || n > q->table.length, MD_ERR_ARGUMENT, "cannot trim a sequence of %d positions to %d",
+               q->table.length, n);
     md_kv_table_trim(q->session->kv, &q->table, n);
     return MD_OK;
 }
@@ -139,11 +141,14 @@ void md_snapshot_free(md_snapshot *snap)
 md_status md_seq_mask_expert(md_seq *q, int32_t layer, int32_t expert, md_expert_state state, md_error *err)
 {
     const md_spec *sp = &q->session->model->spec;
-    MD_FAIL_IF(q->table.length > 0 || q->pending > 0, MD_ERR_ARGUMENT, "experts can be masked only while the sequence is empty");
-    MD_FAIL_IF(layer < 0 || layer >= sp->n_layer, MD_ERR_ARGUMENT, "layer %d does not exist: there are 0 to %d", layer, sp->n_layer - 1);
+    MD_FAIL_IF(q->table.length > 0 || q->pending > 0, MD_ERR_ARGUMENT,
+               "experts can be masked only while the sequence is empty");
+    MD_FAIL_IF(layer < 0 || layer >= sp->n_layer, MD_ERR_ARGUMENT, "layer %d does not exist: there are 0 to %d", layer,
+               sp->n_layer - 1);
     const md_router *r = &sp->layer[layer].ffn.router;
     MD_FAIL_IF(r->n_expert == 0, MD_ERR_ARGUMENT, "layer %d has no experts", layer);
-    MD_FAIL_IF(expert < 0 || expert >= r->n_expert, MD_ERR_ARGUMENT, "layer %d has no expert %d: there are 0 to %d", layer, expert, r->n_expert - 1);
+    MD_FAIL_IF(expert < 0 || expert >= r->n_expert, MD_ERR_ARGUMENT, "layer %d has no expert %d: there are 0 to %d",
+               layer, expert, r->n_expert - 1);
     MD_FAIL_IF((unsigned)state > MD_EXPERT_FORCED, MD_ERR_ARGUMENT, "expert state %d does not exist", (int)state);
     if (!q->mask) {
         q->mask = md_calloc(mask_bytes(q->session), 1);
@@ -157,8 +162,10 @@ md_status md_seq_mask_expert(md_seq *q, int32_t layer, int32_t expert, md_expert
         off += now == MD_EXPERT_OFF;
         forced += now == MD_EXPERT_FORCED;
     }
-    MD_FAIL_IF(r->n_expert - off < r->top_k, MD_ERR_ARGUMENT, "layer %d would be left with %d experts, fewer than its top-%d", layer, r->n_expert - off, r->top_k);
-    MD_FAIL_IF(forced > r->top_k, MD_ERR_ARGUMENT, "layer %d would have %d forced experts, more than its top-%d", layer, forced, r->top_k);
+    MD_FAIL_IF(r->n_expert - off < r->top_k, MD_ERR_ARGUMENT,
+               "layer %d would be left with %d experts, fewer than its top-%d", layer, r->n_expert - off, r->top_k);
+    MD_FAIL_IF(forced > r->top_k, MD_ERR_ARGUMENT, "layer %d would have %d forced experts, more than its top-%d", layer,
+               forced, r->top_k);
     mask[expert] = (uint8_t)state;
     return MD_OK;
 }
@@ -177,5 +184,6 @@ void md_seq_numerics_key(const md_seq *q, char *buf, size_t n)
         snprintf(experts, sizeof experts, "mask-%016llx", (unsigned long long)h);
     if (s->model->spec.max_pick > 0)
         snprintf(top_k, sizeof top_k, "%d", s->model->spec.max_pick);
-    snprintf(buf, n, "kv=%s experts=%s top-k=%s adapter=none rope=model ctx=model", md_kv_type_name(s->args.kv_type), experts, top_k);
+    snprintf(buf, n, "kv=%s experts=%s top-k=%s adapter=%s rope=model ctx=model", md_kv_type_name(s->args.kv_type),
+             experts, top_k, q->adapter ? "yes" : "none");
 }

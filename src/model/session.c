@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_ROWS      4096
-#define MAX_POSITIONS (1 << 26)
+#define MAX_ROWS          4096
+#define MAX_POSITIONS     (1 << 26)
 #define DEFAULT_POSITIONS 4096
 
 const char *md_kv_type_name(md_kv_type t)
@@ -43,7 +43,8 @@ static md_status check_range(const char *what, int64_t v, int64_t min, int64_t m
 {
     if (v >= min && v <= max)
         return MD_OK;
-    return md_fail(err, MD_ERR_ARGUMENT, "%s is %lld, outside %lld to %lld", what, (long long)v, (long long)min, (long long)max);
+    return md_fail(err, MD_ERR_ARGUMENT, "%s is %lld, outside %lld to %lld", what, (long long)v, (long long)min,
+                   (long long)max);
 }
 
 /* Checks args and fills what they leave to us. */
@@ -78,10 +79,12 @@ static md_kv_layer *kv_layers(const md_model *m)
     return l;
 }
 
-static md_status estimate(const md_model *m, const md_session_args *a, const md_kv_layer *layers, md_memory *out, md_error *err)
+static md_status estimate(const md_model *m, const md_session_args *a, const md_kv_layer *layers, md_memory *out,
+                          md_error *err)
 {
     const size_t page = md_kv_page_bytes(store_of(a->kv_type), layers, m->spec.n_layer);
-    MD_FAIL_IF(page == 0, MD_ERR_UNSUPPORTED, "a q8_0 KV cache needs head sizes that are multiples of 32; this model has %d and %d: use f16",
+    MD_FAIL_IF(page == 0, MD_ERR_UNSUPPORTED,
+               "a q8_0 KV cache needs head sizes that are multiples of 32; this model has %d and %d: use f16",
                m->spec.max_dim_k, m->spec.max_dim_v);
     md_scratch plan;
     *out = (md_memory){
@@ -90,10 +93,11 @@ static md_status estimate(const md_model *m, const md_session_args *a, const md_
         .scratch = md_scratch_plan(m, a, &plan, NULL),
     };
     out->total = out->weights + out->kv + out->scratch;
-    MD_FAIL_IF(a->memory > 0 && out->total > (uint64_t)a->memory, MD_ERR_MEMORY,
-               "%.1f MiB are needed (weights %.1f, KV cache %.1f, scratch %.1f) but only %.1f MiB are allowed: ask for a smaller context",
-               (double)out->total / 0x1p20, (double)out->weights / 0x1p20, (double)out->kv / 0x1p20,
-               (double)out->scratch / 0x1p20, (double)a->memory / 0x1p20);
+    MD_FAIL_IF(
+        a->memory > 0 && out->total > (uint64_t)a->memory, MD_ERR_MEMORY,
+        "%.1f MiB are needed (weights %.1f, KV cache %.1f, scratch %.1f) but only %.1f MiB are allowed: ask for a smaller context",
+        (double)out->total / 0x1p20, (double)out->weights / 0x1p20, (double)out->kv / 0x1p20,
+        (double)out->scratch / 0x1p20, (double)a->memory / 0x1p20);
     return MD_OK;
 }
 
@@ -192,8 +196,8 @@ int32_t md_session_free_positions(const md_session *s)
 
 void md_session_counters(const md_session *s, md_counters *out)
 {
-    *out = (md_counters){.steps = s->steps, .rows = s->rows, .pages_copied = md_kv_pool_copies(s->kv),
-                         .n_threads = s->args.n_threads};
+    *out = (md_counters){
+        .steps = s->steps, .rows = s->rows, .pages_copied = md_kv_pool_copies(s->kv), .n_threads = s->args.n_threads};
     for (int32_t t = 0; t < s->args.n_threads; t++) {
         out->tiles_run += s->s.counters[t].tiles_run;
         out->tiles_skipped += s->s.counters[t].tiles_skipped;
@@ -213,7 +217,11 @@ void md_observe_rows(md_session *s, md_point p, int32_t layer, const float *valu
 {
     if (!md_observed(s, p))
         return;
-    const md_event e = {.point = p, .layer = layer, .expert = -1, .n_rows = s->n_rows, .n_cols = s->model->spec.n_embd,
+    const md_event e = {.point = p,
+                        .layer = layer,
+                        .expert = -1,
+                        .n_rows = s->n_rows,
+                        .n_cols = s->model->spec.n_embd,
                         .values = values};
     s->observe(s->observe_user, &e);
 }
@@ -223,6 +231,7 @@ uint64_t md_logits_hash(uint64_t hash, const float *logits, size_t n)
     for (size_t i = 0; i < n; i++) {
         uint32_t bits;
         memcpy(&bits, &logits[i], sizeof bits);
+        bits = logits[i] != logits[i] ? 0x7fc00000u : bits; /* which NaN is the one thing that machines differ in */
         hash = (hash ^ bits) * 0x100000001b3ull;
     }
     return hash;

@@ -32,31 +32,32 @@ typedef struct md_thread_counters {
 
 /* Step buffers. All borrowed from the session's one block. */
 typedef struct md_scratch {
-    float *x, *h, *y;          /* (T, D) residual stream, normed rows, a branch's output */
-    float *q, *k, *v;          /* (T, heads * dim) */
-    float *att;                /* (T, H * dim_v) */
-    float *ml;                 /* (T, H, 2) running maximum and sum */
-    float *gate, *up;          /* (T, F) */
-    float *shared;             /* (T, D) */
-    md_rows in, mid;           /* forms of h, and of what comes before a block's last product */
-    float *router_logits;      /* (T, E) */
-    float *route_work;         /* (threads, 3 E) */
-    int32_t *expert;           /* (n_layer, T, K) */
-    float *weight;             /* (n_layer, T, K) */
+    float *x, *h, *y;     /* (T, D) residual stream, normed rows, a branch's output */
+    float *q, *k, *v;     /* (T, heads * dim) */
+    float *att;           /* (T, H * dim_v) */
+    float *ml;            /* (T, H, 2) running maximum and sum */
+    float *gate, *up;     /* (T, F) */
+    float *shared;        /* (T, D) */
+    md_rows in, mid;      /* forms of h, and of what comes before a block's last product */
+    float *router_logits; /* (T, E) */
+    float *route_work;    /* (threads, 3 E) */
+    int32_t *expert;      /* (n_layer, T, K) */
+    float *weight;        /* (n_layer, T, K) */
     md_expert_scratch experts;
-    float *cs;                 /* (T, n_rot / 2, 2) cosines and sines of the rope under way */
-    float *tiles;              /* (threads, (dim_k + dim_v) * MD_TILE) */
-    float *logits, *hidden;    /* (n_logits, N), (n_logits, D) */
-    md_row *row;               /* (T) */
-    md_row_block *block;       /* (T) */
+    float *cs;                    /* (T, n_rot / 2, 2) cosines and sines of the rope under way */
+    float *tiles;                 /* (threads, (dim_k + dim_v) * MD_TILE) */
+    float *logits, *hidden;       /* (n_logits, N), (n_logits, D) */
+    md_row *row;                  /* (T) */
+    md_row_block *block;          /* (T) */
     md_thread_counters *counters; /* (threads) */
 } md_scratch;
 
 struct md_seq {
     md_session *session; /* borrowed */
     md_kv_table table;
-    int32_t pending; /* rows of the step under way */
-    uint8_t *mask;   /* (n_layer, E) md_expert_state, owned; NULL: all normal */
+    int32_t pending;           /* rows of the step under way */
+    uint8_t *mask;             /* (n_layer, E) md_expert_state, owned; NULL: all normal */
+    const md_adapter *adapter; /* borrowed. Its place: nothing makes adapters yet, so it is NULL */
     md_seq *prev, *next;
 };
 
@@ -70,16 +71,16 @@ struct md_session {
     md_session_args args;  /* with defaults filled in */
     md_pool *pool;         /* owned */
     md_ops ops;
-    md_kv_pool *kv;        /* owned */
+    md_kv_pool *kv; /* owned */
     md_resident_store store;
-    void *memory;          /* owned: what scratch points into */
+    void *memory; /* owned: what scratch points into */
     md_scratch s;
-    md_seq *first;         /* all sequences and snapshots */
+    md_seq *first; /* all sequences and snapshots */
     int32_t n_seqs;
 
     bool stepping;
     int32_t n_rows, n_blocks, next_layer; /* the step under way, or the last one */
-    int32_t rope_ready;    /* which rope s.cs holds, -1: none */
+    int32_t rope_ready;                   /* which rope s.cs holds, -1: none */
 
     uint64_t steps, rows;
     unsigned observe_points;

@@ -17,8 +17,8 @@
 typedef struct md_rope_spec {
     int32_t n_rot;
     bool interleaved;
-    float magnitude;     /* multiplies cosine and sine */
-    const double *freq;  /* (n_rot / 2) radians a position; in the model's arena */
+    float magnitude;    /* multiplies cosine and sine */
+    const double *freq; /* (n_rot / 2) radians a position; in the model's arena */
 } md_rope_spec;
 
 typedef enum md_qk_norm { MD_QK_NORM_NONE, MD_QK_NORM_HEAD, MD_QK_NORM_FULL } md_qk_norm;
@@ -29,17 +29,17 @@ typedef struct md_attn_spec {
     int32_t window;       /* keys seen, the row's own included; 0: all */
     int32_t rope;         /* index of md_model.rope, -1: none */
     float scale, softcap;
-    md_qk_norm qk_norm;   /* before rope: over each head, or over all heads together */
-    const float *norm;            /* (D) */
+    md_qk_norm qk_norm; /* before rope: over each head, or over all heads together */
+    const float *norm;  /* (D) */
     md_weight q, k, v, out;
     const float *q_norm, *k_norm; /* (dim_k) or all heads */
     const float *sinks;           /* (H) or NULL */
 } md_attn_spec;
 
 typedef struct md_ffn_spec {
-    const float *norm;    /* (D) */
+    const float *norm; /* (D) */
     md_ffn_act act;
-    float alpha, limit;   /* of MD_FFN_OAI */
+    float alpha, limit; /* of MD_FFN_OAI */
     /* dense: width 0 if there is none */
     int32_t width;
     md_weight gate, up, down;
@@ -64,12 +64,12 @@ typedef struct md_spec {
     int32_t n_layer, n_embd, n_vocab, n_ctx;
     float norm_eps;
     float embed_scale, residual_scale, logit_scale; /* 1: none */
-    md_rope_spec *rope; /* in the arena */
+    md_rope_spec *rope;                             /* in the arena */
     int32_t n_rope;
-    md_layer *layer;    /* (n_layer), in the arena */
-    md_weight embed;    /* (N, D) */
+    md_layer *layer; /* (n_layer), in the arena */
+    md_weight embed; /* (N, D) */
     const float *out_norm;
-    md_weight output;   /* (N, D); the embedding itself when tied */
+    md_weight output; /* (N, D); the embedding itself when tied */
     /* the largest of all layers, for planning scratch */
     int32_t max_q, max_k, max_v, max_dim_k, max_dim_v, max_head, max_ff, max_expert, max_pick, max_expert_width,
         max_n_rot;

@@ -14,8 +14,10 @@
 static md_status check_rows(md_session *s, const md_batch *b, md_error *err)
 {
     const md_spec *sp = &s->model->spec;
-    MD_FAIL_IF(b->n < 1 || b->n > s->args.n_rows, MD_ERR_ARGUMENT, "a step of %d rows; this session takes 1 to %d", b->n, s->args.n_rows);
-    MD_FAIL_IF(!b->seq || (!b->token) == (!b->embd), MD_ERR_ARGUMENT, "a batch needs sequences, and either tokens or embeddings");
+    MD_FAIL_IF(b->n < 1 || b->n > s->args.n_rows, MD_ERR_ARGUMENT, "a step of %d rows; this session takes 1 to %d",
+               b->n, s->args.n_rows);
+    MD_FAIL_IF(!b->seq || (!b->token) == (!b->embd), MD_ERR_ARGUMENT,
+               "a batch needs sequences, and either tokens or embeddings");
     int32_t n_out = 0;
     for (int32_t i = 0; i < b->n; i++) {
         md_seq *q = b->seq[i];
@@ -23,7 +25,8 @@ static md_status check_rows(md_session *s, const md_batch *b, md_error *err)
         MD_FAIL_IF(b->token && (b->token[i] < 0 || b->token[i] >= sp->n_vocab), MD_ERR_ARGUMENT,
                    "row %d has token %d; the vocabulary has 0 to %d", i, b->token[i], sp->n_vocab - 1);
         const int32_t pos = q->table.length + q->pending;
-        MD_FAIL_IF(b->pos && b->pos[i] != pos, MD_ERR_ARGUMENT, "row %d is at position %d; its sequence goes on at %d", i, b->pos[i], pos);
+        MD_FAIL_IF(b->pos && b->pos[i] != pos, MD_ERR_ARGUMENT, "row %d is at position %d; its sequence goes on at %d",
+                   i, b->pos[i], pos);
         const uint8_t want = b->want ? b->want[i] : (i == b->n - 1 ? MD_WANT_LOGITS : 0);
         md_row *r = &s->s.row[i];
         *r = (md_row){.seq = q, .pos = pos, .want = want, .slot = -1};
@@ -31,7 +34,8 @@ static md_status check_rows(md_session *s, const md_batch *b, md_error *err)
             r->slot = n_out++;
         q->pending++;
     }
-    MD_FAIL_IF(n_out > s->args.n_logits, MD_ERR_ARGUMENT, "%d rows want logits; this session gives at most %d a step", n_out, s->args.n_logits);
+    MD_FAIL_IF(n_out > s->args.n_logits, MD_ERR_ARGUMENT, "%d rows want logits; this session gives at most %d a step",
+               n_out, s->args.n_logits);
     return MD_OK;
 }
 
@@ -47,7 +51,8 @@ static md_status take_pages(md_session *s, md_error *err)
             longest = length > longest ? length : longest;
         }
     MD_FAIL_IF(needed > md_kv_pool_free_pages(s->kv) || longest > s->args.n_positions, MD_ERR_LIMIT,
-               "the context is full: %d positions are set aside (--ctx), and this step needs position %d", s->args.n_positions, longest - 1);
+               "the context is full: %d positions are set aside (--ctx), and this step needs position %d",
+               s->args.n_positions, longest - 1);
     for (md_seq *q = s->first; q; q = q->next)
         if (q->pending > 0 && !md_kv_table_extend(s->kv, &q->table, q->table.length + q->pending))
             return md_fail(err, MD_ERR_INTERNAL, "KV pages ran out although they were counted");
@@ -82,7 +87,8 @@ static void embed_items(void *ctx, int64_t first, int64_t last, int thread)
         if (j->b->embd)
             memcpy(x, j->b->embd + i * d, (size_t)d * sizeof *x);
         else
-            md_type_decode(sp->embed.type, (const char *)sp->embed.data + (size_t)j->b->token[i] * sp->embed.row_bytes, x, d);
+            md_type_decode(sp->embed.type, (const char *)sp->embed.data + (size_t)j->b->token[i] * sp->embed.row_bytes,
+                           x, d);
         if (sp->embed.scale && !j->b->embd)
             j->s->ops.kern->scale(x, *sp->embed.scale, d);
         if (sp->embed_scale != 1.0f)
@@ -214,7 +220,8 @@ const float *md_step_hidden(const md_session *s, int32_t row)
     return r ? s->s.hidden + (int64_t)r->slot * s->model->spec.n_embd : NULL;
 }
 
-bool md_step_routing(const md_session *s, int32_t row, int32_t layer, const int32_t **expert, const float **weight, int32_t *k)
+bool md_step_routing(const md_session *s, int32_t row, int32_t layer, const int32_t **expert, const float **weight,
+                     int32_t *k)
 {
     *expert = NULL;
     *weight = NULL;

@@ -52,8 +52,11 @@ static void norm_heads(const md_session *s, const md_attn_spec *a, float *x, con
 
 static void turn(const attention_job *j, int64_t i, float *x, int32_t n_head)
 {
-    const md_rope_args r = {.cs = j->s->s.cs + i * j->rope->n_rot, .n_rot = j->rope->n_rot, .head_dim = j->a->dim_k,
-                            .n_heads = n_head, .interleaved = j->rope->interleaved};
+    const md_rope_args r = {.cs = j->s->s.cs + i * j->rope->n_rot,
+                            .n_rot = j->rope->n_rot,
+                            .head_dim = j->a->dim_k,
+                            .n_heads = n_head,
+                            .interleaved = j->rope->interleaved};
     j->s->ops.kern->rope(&r, x);
 }
 
@@ -75,7 +78,8 @@ static void row_items(void *ctx, int64_t first, int64_t last, int thread)
         }
         const int32_t page = r->seq->table.page[r->pos / MD_TILE];
         for (int32_t h = 0; h < a->n_head_kv; h++)
-            md_kv_put(s->ops.kern, s->kv, page, j->layer, h, r->pos % MD_TILE, k + (int64_t)h * a->dim_k, v + (int64_t)h * a->dim_v);
+            md_kv_put(s->ops.kern, s->kv, page, j->layer, h, r->pos % MD_TILE, k + (int64_t)h * a->dim_k,
+                      v + (int64_t)h * a->dim_v);
     }
 }
 
@@ -103,9 +107,18 @@ static void attend_row(const attention_job *j, int64_t i, int32_t g, int32_t til
     count->tiles_run++;
     for (int32_t h = g * group; h < (g + 1) * group; h++) {
         float *ml = s->s.ml + (i * a->n_head + h) * 2;
-        const md_attend t = {.q = s->s.q + (i * a->n_head + h) * a->dim_k, .kt = kt, .v = v, .dim_k = a->dim_k,
-                             .dim_v = a->dim_v, .first = first, .last = last, .scale = a->scale, .softcap = a->softcap,
-                             .m = &ml[0], .l = &ml[1], .acc = s->s.att + (i * a->n_head + h) * a->dim_v};
+        const md_attend t = {.q = s->s.q + (i * a->n_head + h) * a->dim_k,
+                             .kt = kt,
+                             .v = v,
+                             .dim_k = a->dim_k,
+                             .dim_v = a->dim_v,
+                             .first = first,
+                             .last = last,
+                             .scale = a->scale,
+                             .softcap = a->softcap,
+                             .m = &ml[0],
+                             .l = &ml[1],
+                             .acc = s->s.att + (i * a->n_head + h) * a->dim_v};
         s->ops.kern->attend(&t);
     }
 }
@@ -154,7 +167,8 @@ static void attend_items(void *ctx, int64_t first, int64_t last, int thread)
         count->tiles_skipped += (uint64_t)low * (uint64_t)b->n;
         for (int32_t tile = low; tile <= high; tile++) {
             const float *kt, *v;
-            md_kv_get(s->ops.kern, s->kv, table->page[tile], j->layer, g, buffer, buffer + (int64_t)sp->max_dim_k * MD_TILE, &kt, &v);
+            md_kv_get(s->ops.kern, s->kv, table->page[tile], j->layer, g, buffer,
+                      buffer + (int64_t)sp->max_dim_k * MD_TILE, &kt, &v);
             for (int32_t i = b->first; i < end; i++)
                 attend_row(j, i, g, tile, kt, v, count);
         }

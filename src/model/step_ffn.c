@@ -4,8 +4,8 @@
 #include "model/session.h"
 
 /* out (T, D) = down(act(gate, up)). */
-static void dense(md_session *s, const md_ffn_spec *f, const md_weight *gate, const md_weight *up, const md_weight *down,
-                  int64_t width, float *out)
+static void dense(md_session *s, const md_ffn_spec *f, const md_weight *gate, const md_weight *up,
+                  const md_weight *down, int64_t width, float *out)
 {
     md_matmul(&s->ops, gate, &s->s.in, s->s.gate, width);
     md_matmul(&s->ops, up, &s->s.in, s->s.up, width);
@@ -42,16 +42,26 @@ static void observe_routing(md_session *s, const route_job *j)
 {
     if (!md_observed(s, MD_POINT_ROUTING))
         return;
-    const md_event e = {.point = MD_POINT_ROUTING, .layer = j->layer, .expert = -1, .n_rows = s->n_rows,
-                        .n_cols = j->f->router.top_k, .expert_id = j->expert, .weight = j->weight};
+    const md_event e = {.point = MD_POINT_ROUTING,
+                        .layer = j->layer,
+                        .expert = -1,
+                        .n_rows = s->n_rows,
+                        .n_cols = j->f->router.top_k,
+                        .expert_id = j->expert,
+                        .weight = j->weight};
     s->observe(s->observe_user, &e);
 }
 
 static void observe_expert(void *user, int32_t expert, int32_t n_rows, const int32_t *row, const float *out)
 {
     const route_job *j = user;
-    const md_event e = {.point = MD_POINT_EXPERT_OUT, .layer = j->layer, .expert = expert, .n_rows = n_rows,
-                        .n_cols = j->s->model->spec.n_embd, .row = row, .values = out};
+    const md_event e = {.point = MD_POINT_EXPERT_OUT,
+                        .layer = j->layer,
+                        .expert = expert,
+                        .n_rows = n_rows,
+                        .n_cols = j->s->model->spec.n_embd,
+                        .row = row,
+                        .values = out};
     j->s->observe(j->s->observe_user, &e);
 }
 
@@ -81,9 +91,16 @@ static bool routed(md_session *s, const md_ffn_spec *f, int32_t layer)
     md_matmul(&s->ops, &f->route, &s->s.in, s->s.router_logits, f->router.n_expert);
     md_pool_run(s->pool, s->n_rows, 4, route_items, &j);
     observe_routing(s, &j);
-    const md_expert_job job = {.layer = layer, .n_expert = f->router.n_expert, .top_k = f->router.top_k, .d = sp->n_embd,
-                               .x = f->expert_width, .act = f->act, .alpha = f->alpha, .limit = f->limit,
-                               .expert = j.expert, .weight = j.weight};
+    const md_expert_job job = {.layer = layer,
+                               .n_expert = f->router.n_expert,
+                               .top_k = f->router.top_k,
+                               .d = sp->n_embd,
+                               .x = f->expert_width,
+                               .act = f->act,
+                               .alpha = f->alpha,
+                               .limit = f->limit,
+                               .expert = j.expert,
+                               .weight = j.weight};
     if (!md_experts_run(&s->ops, &s->store.store, &job, &s->s.in, &s->s.experts, s->s.y,
                         md_observed(s, MD_POINT_EXPERT_OUT) ? observe_expert : NULL, &j))
         return false;

@@ -26,8 +26,14 @@ static void matmul_items(void *ctx, int64_t first, int64_t last, int thread)
 {
     (void)thread;
     const matmul_job *j = ctx;
-    const md_product m = {.w = j->w->data, .row_bytes = j->w->row_bytes, .first = first, .last = last, .act = j->act,
-                      .n_rows = j->n, .out = j->out, .ld_out = j->ld};
+    const md_product m = {.w = j->w->data,
+                          .row_bytes = j->w->row_bytes,
+                          .first = first,
+                          .last = last,
+                          .act = j->act,
+                          .n_rows = j->n,
+                          .out = j->out,
+                          .ld_out = j->ld};
     j->o->kern->mul[j->w->type](&m);
     if (j->w->scale || j->w->bias)
         for (int64_t t = 0; t < j->n; t++)

@@ -29,8 +29,8 @@ typedef struct md_weight {
 
 /* Rows of activations with the forms that products ask for, made on demand. Buffers are (max rows, max K). */
 typedef struct md_rows {
-    const float *x;   /* (T, K), set by md_rows_set */
-    int64_t n, k;     /* T, K of what is set */
+    const float *x; /* (T, K), set by md_rows_set */
+    int64_t n, k;   /* T, K of what is set */
     bool have32, have256;
     int8_t *code32, *code256; /* owned by whoever planned the scratch; NULL if no weight wants them */
     float *scale32, *sum32, *scale256;
@@ -57,8 +57,8 @@ void md_ffn_activate(const md_ops *o, md_ffn_act act, float alpha, float limit, 
                      float *y, int64_t n, int64_t f);
 
 /* The same for rows (n, 2f) that hold gate, then up; hidden (n, f). */
-void md_ffn_activate_pairs(const md_ops *o, md_ffn_act act, float alpha, float limit, const float *gate_up, float *hidden,
-                           int64_t n, int64_t f);
+void md_ffn_activate_pairs(const md_ops *o, md_ffn_act act, float alpha, float limit, const float *gate_up,
+                           float *hidden, int64_t n, int64_t f);
 
 /* Adds a bias to one finished stretch of rows [first, last) of an output row, after an optional scale. */
 static inline void md_finish_rows(float *out, const float *scale, const float *bias, int64_t first, int64_t last)

@@ -33,7 +33,8 @@ static void quantize256_items(void *ctx, int64_t first, int64_t last, int thread
     const md_rows *r = j->r;
     const int64_t k = r->k;
     for (int64_t t = first; t < last; t++)
-        j->o->kern->quantize256(r->x + t * k, k, r->code256 + t * k, r->scale256 + t * (k / 256), r->sum16 + t * (k / 16));
+        j->o->kern->quantize256(r->x + t * k, k, r->code256 + t * k, r->scale256 + t * (k / 256),
+                                r->sum16 + t * (k / 16));
 }
 
 void md_rows_need(const md_ops *o, md_rows *r, md_type t)

@@ -75,10 +75,17 @@ void md_ffn_activate(const md_ops *o, md_ffn_act act, float alpha, float limit, 
     md_pool_run(o->pool, n, grain(f), activate_items, &j);
 }
 
-void md_ffn_activate_pairs(const md_ops *o, md_ffn_act act, float alpha, float limit, const float *gate_up, float *hidden,
-                           int64_t n, int64_t f)
+void md_ffn_activate_pairs(const md_ops *o, md_ffn_act act, float alpha, float limit, const float *gate_up,
+                           float *hidden, int64_t n, int64_t f)
 {
-    row_job j = {.o = o, .x = gate_up, .y = gate_up + f, .out = hidden, .d = f, .stride = 2 * f, .a = alpha, .b = limit,
+    row_job j = {.o = o,
+                 .x = gate_up,
+                 .y = gate_up + f,
+                 .out = hidden,
+                 .d = f,
+                 .stride = 2 * f,
+                 .a = alpha,
+                 .b = limit,
                  .act = act};
     md_pool_run(o->pool, n, grain(f), activate_items, &j);
 }

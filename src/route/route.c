@@ -65,8 +65,26 @@ static int32_t pick_forced(const md_router *r, const float *choice, const uint8_
     return n;
 }
 
-void md_route(const md_kern *kern, const md_router *r, float *logits, const float *bias, const uint8_t *mask, float *work,
-              int32_t *expert, float *weight)
+/* Divides by the sum. The largest takes what the others leave of 1, so that equal experts add up to exactly one of them. */
+static void normalise(float *weight, int32_t n, float sum, float floor)
+{
+    int32_t largest = 0;
+    for (int32_t s = 0; s < n; s++) {
+        weight[s] /= sum > floor ? sum : floor;
+        if (weight[s] > weight[largest])
+            largest = s;
+    }
+    if (n == 0 || !(sum > floor))
+        return;
+    double rest = 1.0;
+    for (int32_t s = 0; s < n; s++)
+        if (s != largest)
+            rest -= (double)weight[s];
+    weight[largest] = (float)rest;
+}
+
+void md_route(const md_kern *kern, const md_router *r, float *logits, const float *bias, const uint8_t *mask,
+              float *work, int32_t *expert, float *weight)
 {
     const int32_t n_expert = r->n_expert;
     float *choice = work;
@@ -102,11 +120,8 @@ void md_route(const md_kern *kern, const md_router *r, float *logits, const floa
     }
     for (int32_t s = 0; s < n; s++)
         sum += weight[s];
-    if (r->normalise || r->score == MD_SCORE_SOFTMAX_PICKED) {
-        sum = sum > r->norm_floor ? sum : r->norm_floor;
-        for (int32_t s = 0; s < n; s++)
-            weight[s] /= sum;
-    }
+    if (r->normalise || r->score == MD_SCORE_SOFTMAX_PICKED)
+        normalise(weight, n, sum, r->norm_floor);
     if (r->scale != 1.0f)
         for (int32_t s = 0; s < n; s++)
             weight[s] *= r->scale;

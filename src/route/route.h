@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 typedef enum md_score {
-    MD_SCORE_SOFTMAX,        /* over all experts */
+    MD_SCORE_SOFTMAX, /* over all experts */
     MD_SCORE_SIGMOID,
     MD_SCORE_SOFTMAX_PICKED, /* select on logits, then softmax over the picked (gpt-oss, 2025) */
 } md_score;
@@ -24,10 +24,10 @@ typedef struct md_router {
     md_score score;
     int32_t n_expert, top_k;
     int32_t n_group, n_group_kept; /* n_group <= 1: no groups; else E is a multiple of n_group */
-    md_group_score group_score;    /* how a group is judged: best expert (DeepSeek-V2 2024), sum of best two (V3 2024) */
-    bool normalise;                /* divide the weights by their sum */
-    float norm_floor;              /* the sum counts as at least this much */
-    float scale;                   /* multiplies the weights at the end */
+    md_group_score group_score; /* how a group is judged: best expert (DeepSeek-V2 2024), sum of best two (V3 2024) */
+    bool normalise;             /* divide the weights by their sum */
+    float norm_floor;           /* the sum counts as at least this much */
+    float scale;                /* multiplies the weights at the end */
 } md_router;
 
 /* Mask values, as in medley/engine.h. ORDER EXPERT_STATE */
@@ -35,8 +35,8 @@ enum { MD_MASK_NORMAL, MD_MASK_OFF, MD_MASK_FORCED };
 
 /* Routes one token. logits (E): overwritten. bias (E): added for the selection only, or NULL. mask (E) or NULL. work (3 E).
  * expert (K) and weight (K): the picked, best first; a slot that no expert can fill is -1 with weight 0. */
-void md_route(const md_kern *kern, const md_router *r, float *logits, const float *bias, const uint8_t *mask, float *work,
-              int32_t *expert, float *weight);
+void md_route(const md_kern *kern, const md_router *r, float *logits, const float *bias, const uint8_t *mask,
+              float *work, int32_t *expert, float *weight);
 
 /* One line for people: "softmax, top 8 of 128, normalised". */
 void md_router_describe(const md_router *r, char *buf, size_t n);

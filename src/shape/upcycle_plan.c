@@ -216,7 +216,11 @@ static md_status plan_tensors(md_upcycle_plan *p, md_error *err)
     const size_t n_in = md_gguf_n_tensors(p->in);
     p->tensor = md_calloc(n_in + (size_t)p->n_layer, sizeof *p->tensor);
     bool *has_router = md_calloc((size_t)p->n_layer, sizeof *has_router);
-    md_status status = p->tensor && has_router ? MD_OK : md_fail_memory(err, "the tensors of a mixture");
+    if (!p->tensor || !has_router) {
+        md_free(has_router);
+        return md_fail_memory(err, "the tensors of a mixture");
+    }
+    md_status status = MD_OK;
     for (size_t i = 0; status == MD_OK && i < n_in; i++)
         status = add_tensor(p, md_gguf_tensor_at(p->in, i), has_router, err);
     md_free(has_router);

@@ -218,10 +218,9 @@ static md_status eval_slice(md_jrun *r, md_jscope *s, const md_jnode *n, md_jval
     if (v.kind == MD_J_UNDEFINED)
         return md_jfail_undefined(r, v);
     const bool views = v.kind == MD_J_LIST && v.u.list->flavor >= MD_J_KEYS;
-    if ((v.kind != MD_J_STR && v.kind != MD_J_LIST) || views || (v.kind == MD_J_LIST && v.u.list->flavor == MD_J_GENERATOR)) {
-        *out = md_jundefined(NULL);
-        return MD_OK;
-    }
+    const bool generator = v.kind == MD_J_LIST && v.u.list->flavor == MD_J_GENERATOR;
+    if ((v.kind != MD_J_STR && v.kind != MD_J_LIST) || views || generator)
+        return md_jfail(r, MD_ERR_FORMAT, "a '%s' cannot be sliced", md_jtype_name(v));
     if (step == 0)
         return md_jfail(r, MD_ERR_FORMAT, "the step of a slice cannot be zero");
     size_t len;

@@ -313,11 +313,13 @@ md_status md_jloop_attr(md_jrun *r, md_jval self, const md_jstr *name, md_jval *
     return MD_OK;
 }
 
+/* *ran: some item's body ran to its end, so that `else` does not. In Jinja2, break and continue do not count. */
 static md_status run_loop(md_jrun *r, md_jscope *s, md_jloop *l, md_jout *o, bool *ran)
 {
     const md_jval self = {.kind = MD_J_LOOP, .u.loop = l};
     md_jscope *inner = NULL;
-    for (*ran = false;; *ran = true) {
+    *ran = false;
+    for (;;) {
         bool more;
         enum md_jflow flow = MD_JF_NEXT;
         MD_TRY(md_jloop_next(r, l, &more));
@@ -330,10 +332,9 @@ static md_status run_loop(md_jrun *r, md_jscope *s, md_jloop *l, md_jout *o, boo
         MD_TRY(md_jscope_set(r, inner, MD_JS_LOOP, self));
         MD_TRY(md_jassign(r, inner, l->node->a, l->current));
         MD_TRY(md_jexec(r, inner, &l->node->list, o, &flow));
-        if (flow == MD_JF_BREAK) {
-            *ran = true;
+        if (flow == MD_JF_BREAK)
             return MD_OK;
-        }
+        *ran |= flow == MD_JF_NEXT;
     }
 }
 

@@ -116,7 +116,7 @@ static md_status f_truncate(md_jrun *r, const md_jcall *c, md_jval *out)
     static const md_jstr dots = {.s = "...", .n = 3};
     const md_jstr *s, *end = &dots;
     int64_t length = 255, leeway = 5;
-    MD_TRY(md_jarg_str(r, &c->self, "the filter truncate", &s));
+    size_t points;
     MD_TRY(md_jarg_int(r, c->arg[0], "the filter truncate", &length));
     MD_TRY(md_jarg_int(r, c->arg[3], "the filter truncate", &leeway));
     if (c->arg[2])
@@ -124,9 +124,11 @@ static md_status f_truncate(md_jrun *r, const md_jcall *c, md_jval *out)
     const int64_t end_points = (int64_t)md_jstr_points(end);
     if (length < end_points || leeway < 0)
         return md_jfail(r, MD_ERR_FORMAT, "the filter truncate needs a length of at least its end's, and no negative leeway");
-    const uint64_t most = (uint64_t)length + (uint64_t)leeway;
-    if (md_jstr_points(s) <= most)
-        return text_result(r, s, out);
+    MD_TRY(md_jlength(r, c->self, &points));
+    *out = c->self;
+    if (points <= (uint64_t)length + (uint64_t)leeway)
+        return MD_OK;
+    MD_TRY(md_jarg_str(r, &c->self, "the filter truncate", &s));
     size_t keep = md_jpoint_offset(s, (size_t)(length - end_points));
     if (!md_jarg_true(c->arg[1])) {
         const char *space = keep ? memrchr(s->s, ' ', keep) : NULL;

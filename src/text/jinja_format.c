@@ -316,7 +316,7 @@ md_status md_jformat_percent(md_jrun *r, const md_jstr *f, md_jval values, const
             MD_TRY(percent_field(r, &p, f, &at, &o));
     }
     const bool tuple = values.kind == MD_J_LIST && values.u.list->flavor == MD_J_TUPLE;
-    const bool mapping = values.kind == MD_J_DICT || (values.kind == MD_J_LIST && !tuple);
+    const bool mapping = values.kind == MD_J_DICT || values.kind == MD_J_UNDEFINED || (values.kind == MD_J_LIST && !tuple);
     if (!p.by_name && !mapping && p.next < (tuple ? values.u.list->n : 1))
         return md_jfail(r, MD_ERR_FORMAT, "a format has fewer fields than there are values");
     *out = md_jout_finish(&o, false);

@@ -240,7 +240,7 @@ static md_status balance(lexer *x, char c)
     const char *open = strchr(opening, c), *close = strchr(closing, c);
     if (open) {
         if (x->n_open == MAX_NESTING)
-            return fail(x, x->at, "brackets are nested too deep");
+            return md_fail(x->err, MD_ERR_LIMIT, "line %d: brackets are nested too deep", line_at(x, x->at));
         x->open[x->n_open++] = closing[open - opening];
     } else if (close) {
         if (x->n_open == 0 || x->open[x->n_open - 1] != c)

@@ -21,9 +21,9 @@ static double float_divmod(double a, double b, double *remainder)
         mod += b;
         div -= 1;
     }
-    *remainder = mod;
+    *remainder = mod != 0 ? mod : copysign(0, b);
     const double down = floor(div);
-    return div - down > 0.5 ? down + 1 : down;
+    return div == 0 ? copysign(0, a / b) : div - down > 0.5 ? down + 1 : down;
 }
 
 static md_status float_binary(md_jrun *r, int op, double a, double b, md_jval *out)

@@ -246,7 +246,7 @@ static md_status parse_for(md_jparser *p, md_jnode *n)
     if (md_jskip_name(p, "if"))
         MD_TRY(md_jparse_expr(p, &n->c));
     if (md_jis_name(p, "recursive"))
-        return md_jparse_fail(p, "a loop that is not recursive, which is not supported,");
+        return md_fail(p->err, MD_ERR_FORMAT, "line %d: recursive loops are not supported", n->line);
     p->loops++;
     MD_TRY(parse_body(p, ends, n, &n->list));
     p->loops--;

@@ -43,22 +43,17 @@ bool md_jis_space(uint32_t cp)
            cp == 0x3000;
 }
 
-static bool strippable(const char *s, size_t n, const md_jstr *chars)
+/* May the code point at s go? Looking through `chars` is paid for: both strings may be long. */
+static bool strippable(md_jrun *r, const char *s, size_t n, const md_jstr *chars)
 {
     if (!chars)
         return md_jis_space(md_jpoint(s, n));
-    const size_t len = md_jpoint_len(s, n);
-    for (size_t at = 0; at < chars->n;) {
-        const size_t other = md_jpoint_len(chars->s + at, chars->n - at);
-        if (other == len && memcmp(chars->s + at, s, len) == 0)
-            return true;
-        at += other;
-    }
-    return false;
+    if (md_jcharge_search(r, chars->n) != MD_OK)
+        return false;
+    return chars->n && memmem(chars->s, chars->n, s, md_jpoint_len(s, n)); /* no code point hides inside another */
 }
 
-/* Bytes of the code point that ends at s + end. */
-static size_t last_len(const char *s, size_t end)
+size_t md_jpoint_len_before(const char *s, size_t end)
 {
     for (size_t len = 1; len <= 4 && len <= end; len++) {
         uint32_t cp;
@@ -71,16 +66,15 @@ static size_t last_len(const char *s, size_t end)
 const md_jstr *md_jstr_strip(md_jrun *r, const md_jstr *s, const md_jstr *chars, bool left, bool right)
 {
     size_t start = 0, end = s->n;
-    while (left && start < end && strippable(s->s + start, end - start, chars))
+    while (left && start < end && strippable(r, s->s + start, end - start, chars))
         start += md_jpoint_len(s->s + start, end - start);
     while (right && end > start) {
-        const size_t len = last_len(s->s, end);
-        if (len > end - start || !strippable(s->s + end - len, len, chars))
+        const size_t len = md_jpoint_len_before(s->s, end);
+        if (len > end - start || !strippable(r, s->s + end - len, len, chars))
             break;
         end -= len;
     }
-    const size_t looked_at = (s->n - (end - start) + 1) * (chars ? chars->n + 1 : 1);
-    if (md_jcharge_bytes(r, looked_at) != MD_OK)
+    if (md_jcharge_bytes(r, s->n - (end - start)) != MD_OK) /* also if the limit was hit above */
         return NULL;
     return md_jstr_sub(r, s, start, end - start);
 }
@@ -189,7 +183,7 @@ const md_jstr *md_jstr_replace(md_jrun *r, const md_jstr *s, const md_jstr *old,
 {
     if (old->n == 0)
         return interleave(r, s, now, count);
-    if (md_jcharge_bytes(r, s->n) != MD_OK)
+    if (md_jcharge_search(r, s->n) != MD_OK)
         return NULL;
     size_t at = 0, hit = count == 0 ? SIZE_MAX : md_jstr_find(s, old, 0);
     if (hit == SIZE_MAX)

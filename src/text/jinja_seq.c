@@ -51,6 +51,12 @@ static md_status fold(md_jrun *r, const md_jval *case_sensitive, md_jval *v)
     return v->u.str ? MD_OK : r->status;
 }
 
+/* map, select and their kin take none, or anything else that is false, for an empty sequence. */
+static md_status lazy_items(md_jrun *r, md_jval v, md_jlist **out)
+{
+    return md_jiterate(r, md_jtruth(v) ? v : md_jundefined(NULL), out);
+}
+
 /* ---- sorting ---- */
 
 typedef struct keyed {
@@ -247,7 +253,7 @@ static md_status pick(md_jrun *r, const md_jcall *c, bool by_attribute, bool wan
         return r->status;
     if (c->n_positional < skip)
         return md_jfail(r, MD_ERR_FORMAT, "selectattr and rejectattr need the name of an attribute");
-    MD_TRY(md_jiterate(r, c->self, &l));
+    MD_TRY(lazy_items(r, c->self, &l));
     for (size_t i = 0; i < l->n; i++) {
         md_jcall test = {.name = c->name, .named = c->named, .n_named = c->n_named};
         MD_TRY(get_path(r, l->item[i], by_attribute ? &c->positional[0] : NULL, NULL, &test.self));
@@ -306,7 +312,7 @@ static md_status f_map(md_jrun *r, const md_jcall *c, md_jval *out)
         return md_jfail(r, MD_ERR_FORMAT, "the filter map takes attribute= and default=, nothing else by name");
     if (otherwise && otherwise->kind == MD_J_NONE)
         otherwise = NULL;
-    MD_TRY(md_jiterate(r, c->self, &l));
+    MD_TRY(lazy_items(r, c->self, &l));
     for (size_t i = 0; i < l->n; i++) {
         md_jval v;
         if (attribute) {

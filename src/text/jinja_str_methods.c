@@ -124,7 +124,7 @@ static md_status find(md_jrun *r, const md_jcall *c, bool last, bool must, md_jv
     size_t from, at;
     MD_TRY(md_jarg_str(r, c->arg[0], "find", &what));
     MD_TRY(window(r, c, 1, "find", &part, &from));
-    MD_TRY(md_jcharge_bytes(r, part.n));
+    MD_TRY(md_jcharge_search(r, part.n));
     if (last)
         MD_TRY(md_jstr_find_last(r, &part, what, &at));
     else
@@ -165,7 +165,7 @@ static md_status m_count(md_jrun *r, const md_jcall *c, md_jval *out)
     int64_t count = 0;
     MD_TRY(md_jarg_str(r, c->arg[0], "count", &what));
     MD_TRY(window(r, c, 1, "count", &part, &from));
-    MD_TRY(md_jcharge_bytes(r, part.n));
+    MD_TRY(md_jcharge_search(r, part.n));
     if (what->n == 0)
         count = from == SIZE_MAX ? 0 : (int64_t)md_jstr_points(&part) + 1;
     else
@@ -267,26 +267,28 @@ static md_status rsplit_at(md_jrun *r, const md_jstr *s, const md_jstr *by, int6
     return MD_OK;
 }
 
+/* Where the run of white space, or of anything else, that ends at `end` begins. */
+static size_t run_start(const md_jstr *s, size_t end, bool space)
+{
+    while (end) {
+        const size_t len = md_jpoint_len_before(s->s, end);
+        if (md_jis_space(md_jpoint(s->s + end - len, len)) != space)
+            break;
+        end -= len;
+    }
+    return end;
+}
+
 static md_status rsplit_space(md_jrun *r, const md_jstr *s, int64_t most, md_jlist *l)
 {
-    const md_jstr *rest = md_jstr_strip(r, s, NULL, false, true);
-    while (rest && rest->n && (int64_t)l->n < most) {
-        size_t start = 0;
-        MD_TRY(md_jcharge_bytes(r, rest->n));
-        for (size_t at = 0; at < rest->n;) { /* to behind the last white space */
-            const size_t len = md_jpoint_len(rest->s + at, rest->n - at);
-            const bool space = md_jis_space(md_jpoint(rest->s + at, rest->n - at));
-            at += len;
-            start = space ? at : start;
-        }
-        MD_TRY(push_text(r, l, md_jstr_sub(r, rest, start, rest->n - start)));
-        rest = md_jstr_sub(r, rest, 0, start);
-        rest = rest ? md_jstr_strip(r, rest, NULL, false, true) : NULL;
+    size_t end = run_start(s, s->n, true);
+    while (end && (int64_t)l->n < most) {
+        const size_t start = run_start(s, end, false);
+        MD_TRY(push_text(r, l, md_jstr_sub(r, s, start, end - start)));
+        end = run_start(s, start, true);
     }
-    if (!rest)
-        return r->status;
-    if (rest->n)
-        MD_TRY(push_text(r, l, rest));
+    if (end)
+        MD_TRY(push_text(r, l, md_jstr_sub(r, s, 0, end)));
     turn_round(l);
     return MD_OK;
 }
@@ -301,7 +303,7 @@ static md_status split(md_jrun *r, const md_jcall *c, bool from_back, md_jval *o
     *out = md_jseq(l);
     MD_TRY(optional_str(r, c->arg[0], "split", &by));
     MD_TRY(md_jarg_int(r, c->arg[1], "split", &most));
-    MD_TRY(md_jcharge_bytes(r, s->n));
+    MD_TRY(md_jcharge_search(r, s->n));
     if (by && by->n == 0)
         return md_jfail(r, MD_ERR_FORMAT, "split needs a separator that is not empty");
     if (by)
@@ -326,7 +328,7 @@ static md_status partition(md_jrun *r, const md_jcall *c, bool last, md_jval *ou
     MD_TRY(md_jarg_str(r, c->arg[0], "partition", &by));
     if (by->n == 0)
         return md_jfail(r, MD_ERR_FORMAT, "partition needs a separator that is not empty");
-    MD_TRY(md_jcharge_bytes(r, s->n));
+    MD_TRY(md_jcharge_search(r, s->n));
     if (last)
         MD_TRY(md_jstr_find_last(r, s, by, &at));
     else

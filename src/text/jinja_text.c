@@ -146,7 +146,8 @@ size_t md_jstr_find(const md_jstr *s, const md_jstr *what, size_t start)
         return SIZE_MAX;
     if (what->n == 0)
         return start;
-    const char *p = memmem(s->s + start, s->n - start, what->s, what->n);
+    const char *p = what->n == 1 ? memchr(s->s + start, what->s[0], s->n - start)
+                                 : memmem(s->s + start, s->n - start, what->s, what->n);
     return p ? (size_t)(p - s->s) : SIZE_MAX;
 }
 

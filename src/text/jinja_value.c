@@ -41,6 +41,11 @@ md_status md_jcharge_bytes(md_jrun *r, size_t n)
     return md_jcharge(r, 1 + n / 64);
 }
 
+md_status md_jcharge_search(md_jrun *r, size_t n)
+{
+    return md_jcharge(r, 1 + n / 16);
+}
+
 void *md_jalloc(md_jrun *r, size_t n, size_t size)
 {
     size_t bytes, total;
@@ -230,7 +235,7 @@ md_status md_jcontains(md_jrun *r, md_jval container, md_jval item, bool *found)
             return md_jfail(r, MD_ERR_FORMAT, "'in' looks for a string in a string, not for a '%s'",
                             md_jtype_name(item));
         *found = md_jstr_find(container.u.str, item.u.str, 0) != SIZE_MAX;
-        return md_jcharge_bytes(r, container.u.str->n);
+        return md_jcharge_search(r, container.u.str->n);
     case MD_J_DICT: {
         md_jval *value;
         MD_TRY(md_jdict_get(r, container.u.dict, item, &value));

@@ -92,7 +92,7 @@ typedef struct md_jdict {
 
 /* What a run may use before it ends with MD_ERR_LIMIT. */
 typedef struct md_jinja_limits {
-    uint64_t steps; /* one per node evaluated, per item looked at and per 64 bytes moved */
+    uint64_t steps; /* one per node evaluated, per item looked at per 64 bytes moved and 16 searched */
     size_t memory;  /* bytes from the arena */
     size_t output;  /* bytes of the result, and of any string on the way */
 } md_jinja_limits;
@@ -125,6 +125,8 @@ md_status md_jfail_undefined(md_jrun *r, md_jval v);
 md_status md_jcharge(md_jrun *r, uint64_t steps) MD_MUST_USE;
 /* The same for work on n bytes. */
 md_status md_jcharge_bytes(md_jrun *r, size_t n) MD_MUST_USE;
+/* The same for searching n bytes, which takes longer than moving them. */
+md_status md_jcharge_search(md_jrun *r, size_t n) MD_MUST_USE;
 /* Zeroed arena memory; NULL when over the limit or out of memory, with r->status set. */
 void *md_jalloc(md_jrun *r, size_t n, size_t size) MD_MUST_USE;
 

@@ -110,8 +110,17 @@ static void attend_tiles(const md_kern *kern, const problem *p, fill unseen, flo
         tight kt = tight_new((size_t)p->dim_k * MD_TILE * 4, (size_t)random_below(4) * 4);
         tight v = tight_new((size_t)p->dim_v * MD_TILE * 4, (size_t)random_below(4) * 4);
         lay_out(p, start, first, last, unseen, kt.data, v.data);
-        kern->attend(&(md_attend){.q = q.data, .kt = kt.data, .v = v.data, .dim_k = p->dim_k, .dim_v = p->dim_v,
-                                  .first = first, .last = last, .scale = p->scale, .softcap = p->softcap, .m = m, .l = l,
+        kern->attend(&(md_attend){.q = q.data,
+                                  .kt = kt.data,
+                                  .v = v.data,
+                                  .dim_k = p->dim_k,
+                                  .dim_v = p->dim_v,
+                                  .first = first,
+                                  .last = last,
+                                  .scale = p->scale,
+                                  .softcap = p->softcap,
+                                  .m = m,
+                                  .l = l,
                                   .acc = acc});
         free(kt.base);
         free(v.base);
@@ -206,7 +215,8 @@ static void attend_exactly(const problem *p, double *out, double *spread)
         if (p->softcap > 0.0f)
             score[j] = p->softcap * tanh(score[j] / p->softcap);
         top = score[j] > top ? score[j] : top;
-        const double off = (p->dim_k + 1) * 0x1p-24 * size * p->scale + (p->softcap > 0.0f ? p->softcap * 4 * 0x1p-23 : 0);
+        const double off = (p->dim_k + 1) * 0x1p-24 * size * p->scale +
+                           (p->softcap > 0.0f ? p->softcap * 4 * 0x1p-23 : 0);
         *spread = off > *spread ? off : *spread;
     }
     for (int d = 0; d < p->dim_v; d++)
@@ -222,8 +232,8 @@ static void attend_exactly(const problem *p, double *out, double *spread)
         out[d] /= sum;
 }
 
-/* Values lie in -1..1, so an output is off by at most the relative errors of numerator and denominator: twice the error of
- * a score and of an exponential (two units), and a rounding for every key and tile. */
+/* Values lie in -1..1, so an output is off by at most the relative errors of numerator and denominator: twice the
+ * error of a score and of an exponential (two units), and a rounding for every key and tile. */
 static void scalar_attention_is_near_the_exact_one(void **state)
 {
     (void)state;
@@ -239,7 +249,8 @@ static void scalar_attention_is_near_the_exact_one(void **state)
         const double bound = 2 * (2 * spread + 4 * 0x1p-23) + (p->pos + 16) * 0x1p-23;
         for (int d = 0; d < p->dim_v; d++)
             if (!(fabs((double)got[d] - exact[d]) <= bound))
-                fail_msg("pos=%d window=%d: %g, exact %g, bound %g", p->pos, p->window, (double)got[d], exact[d], bound);
+                fail_msg("pos=%d window=%d: %g, exact %g, bound %g", p->pos, p->window, (double)got[d], exact[d],
+                         bound);
         free(p);
     }
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the tests of kernels share: seeded data with adversarial fills, buffers with canaries, comparison of bits, and the
- * choice of the table under test. MD_TEST_SEED repeats a run; MD_REQUIRE_ISA=avx2 makes a missing table a failure. */
+ * What the tests of kernels share: seeded data with adversarial fills, buffers with canaries, comparison of bits, and
+ * the choice of the table under test. MD_TEST_SEED repeats a run; MD_REQUIRE_ISA=avx2 makes a missing table a
+ * failure. */
 #ifndef MD_TEST_CHECKKERN_CHECK_H
 #define MD_TEST_CHECKKERN_CHECK_H
 
@@ -61,8 +62,8 @@ static inline void seed_from_environment(void)
 /* ---- tables ---- */
 
 /* Every table that medley knows for any machine: one that this machine lacks is skipped in the open. ORDER TABLES */
-#define ON_TABLE(isa, i, test)                                    \
-    {                                                             \
+#define ON_TABLE(isa, i, test)                                   \
+    {                                                            \
         isa ": " #test, test, NULL, NULL, (void *)table_names[i] \
     }
 #define EACH_TABLE(test) ON_TABLE("scalar", 0, test), ON_TABLE("avx2", 1, test)
@@ -216,9 +217,9 @@ static inline void guarded_done(guarded *g, const char *what)
 
 /* ---- comparison ---- */
 
-/* The same bits, or both NaN. IEEE 754 leaves open which of two NaNs an operation passes on, and which sign the NaN of an
- * invalid operation has; compilers swap the operands of + and *, so the two compilations of one source differ there. No
- * other bit may differ, the sign of zero included. */
+/* The same bits, or both NaN. IEEE 754 leaves open which of two NaNs an operation passes on, and which sign the NaN of
+ * an invalid operation has; compilers swap the operands of + and *, so the two compilations of one source differ
+ * there. No other bit may differ, the sign of zero included. */
 static inline bool same_float(float a, float b)
 {
     return bits_of(a) == bits_of(b) || (isnan(a) && isnan(b));
@@ -228,8 +229,8 @@ static inline void expect_same_floats(const float *expected, const float *got, i
 {
     for (int64_t i = 0; i < n; i++)
         if (!same_float(expected[i], got[i]))
-            fail_msg("%s: value %lld is %a (%08x), expected %a (%08x)", what, (long long)i, (double)got[i], bits_of(got[i]),
-                     (double)expected[i], bits_of(expected[i]));
+            fail_msg("%s: value %lld is %a (%08x), expected %a (%08x)", what, (long long)i, (double)got[i],
+                     bits_of(got[i]), (double)expected[i], bits_of(expected[i]));
 }
 
 /* One line about the case at hand, for messages; static. */

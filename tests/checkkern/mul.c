@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Products of every matrix type: each table against section 4 of docs/numerics.md bit for bit and against the scalar
- * table, over shapes, gather lists and row ranges; and the scalar table against double precision on decoded weights, within
- * a bound that follows from the number of roundings. */
+ * table, over shapes, gather lists and row ranges; and the scalar table against double precision on decoded weights,
+ * within a bound that follows from the number of roundings. */
 #include "checkkern/check.h"
 #include "checkkern/definition.h"
 #include "checkkern/weights.h"
@@ -130,8 +130,10 @@ static expanded expand(md_type t, const uint8_t *row, int64_t g)
     md_expand32 e32;
     md_expand256 e256;
     switch (t) {
-#define E32(NAME, name) \
-    case MD_TYPE_##NAME: md_expand_##name(block, (int)(g % groups), &e32); return from32(&e32);
+#define E32(NAME, name)                                   \
+    case MD_TYPE_##NAME:                                  \
+        md_expand_##name(block, (int)(g % groups), &e32); \
+        return from32(&e32);
 #define E256(NAME, name) \
     case MD_TYPE_##NAME: md_expand_##name(block, &e256); return from256(&e256, md_type_has_min(t));
         E32(Q4_0, q4_0)
@@ -241,8 +243,15 @@ static float product_by_definition(const problem *p, int64_t r, int64_t t)
 /* Runs rows [first, last) into out (n_rows, ld), which holds random bits before. */
 static void run(const md_kern *kern, const problem *p, int64_t first, int64_t last, float *out, int64_t ld)
 {
-    const md_product m = {.w = p->w.data, .row_bytes = p->row_bytes, .first = first, .last = last, .act = &p->act,
-                          .rows = p->list.data, .n_rows = p->n_rows, .out = out, .ld_out = ld};
+    const md_product m = {.w = p->w.data,
+                          .row_bytes = p->row_bytes,
+                          .first = first,
+                          .last = last,
+                          .act = &p->act,
+                          .rows = p->list.data,
+                          .n_rows = p->n_rows,
+                          .out = out,
+                          .ld_out = ld};
     kern->mul[p->type](&m);
 }
 
@@ -344,8 +353,9 @@ static void products_follow_the_definition_at_every_shape(void **state)
             const int64_t k = length_of(t, i), n = rows[random_below(COUNT(rows))];
             for (int gathered = 0; gathered < 2; gathered++) {
                 problem p = problem_new(t, k, gathered ? n : rows[i % COUNT(rows)], gathered, PAYLOAD_MODEL, FILL_UNIT);
-                check_problem(kern, &p, describe("%s %s k=%d rows=%d%s", kern->isa, md_type_get(t)->name, (int)k,
-                                                 (int)p.n_rows, gathered ? " gathered" : ""));
+                check_problem(kern, &p,
+                              describe("%s %s k=%d rows=%d%s", kern->isa, md_type_get(t)->name, (int)k, (int)p.n_rows,
+                                       gathered ? " gathered" : ""));
                 problem_done(&p);
             }
         }
@@ -360,8 +370,9 @@ static void products_follow_the_definition_on_any_data(void **state)
                 const md_type t = (md_type)type;
                 const int64_t k = length_of(t, 2 + random_below(3));
                 problem p = problem_new(t, k, 1 + random_below(4), random_below(2), (payload)w, (fill)f);
-                check_problem(kern, &p, describe("%s %s k=%d weights: %s, activations: %s", kern->isa,
-                                                 md_type_get(t)->name, (int)k, payload_names[w], fill_names[f]));
+                check_problem(kern, &p,
+                              describe("%s %s k=%d weights: %s, activations: %s", kern->isa, md_type_get(t)->name,
+                                       (int)k, payload_names[w], fill_names[f]));
                 problem_done(&p);
             }
 }
@@ -388,8 +399,8 @@ static double part_size(const problem *p, const uint8_t *row, int64_t i, float d
     return fabs((double)e.d[0] * e.sub[g] * e.code[at]) + fabs((double)e.dmin * e.min[g]);
 }
 
-/* Each of at most n terms passes through n + 4 roundings: the scales' product, the integer's conversion, the group's sum,
- * the decoder's own, and one for every fused step after it (Higham 2002, section 3.1). */
+/* Each of at most n terms passes through n + 4 roundings: the scales' product, the integer's conversion, the group's
+ * sum, the decoder's own, and one for every fused step after it (Higham 2002, section 3.1). */
 static void the_scalar_product_is_near_the_exact_one(void **state)
 {
     (void)state;
@@ -398,7 +409,9 @@ static void the_scalar_product_is_near_the_exact_one(void **state)
         for (int i = 0; is_matrix_type((md_type)type) && length_of((md_type)type, i) > 0; i++) {
             const md_type t = (md_type)type;
             problem p = problem_new(t, length_of(t, i), 3, false, PAYLOAD_MODEL, FILL_UNIT);
-            const int64_t steps = p.act.kind == MD_ACT_F32 ? p.k / 16 + 5 : p.act.kind == MD_ACT_Q32 ? p.k / 16 : p.k / 128;
+            const int64_t steps = p.act.kind == MD_ACT_F32   ? p.k / 16 + 5
+                                  : p.act.kind == MD_ACT_Q32 ? p.k / 16
+                                                             : p.k / 128;
             float got[3 * N_WEIGHT_ROWS], *w = malloc((size_t)p.k * sizeof *w);
             assert_non_null(w);
             run(scalar_table(), &p, 0, N_WEIGHT_ROWS, got, N_WEIGHT_ROWS);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Activations to codes: every table against section 3 of docs/numerics.md, bit for bit, and the error that codes make. */
+ * Activations to codes: every table against section 3 of docs/numerics.md, bit for bit, and the error that codes
+ * make. */
 #include "checkkern/check.h"
 
 /* ---- section 3, literally ---- */
@@ -105,8 +106,17 @@ static void codes_follow_the_definition(void **state)
 /* One value decides the block's scale: its size goes through every border, at every place of the block. */
 static void codes_follow_the_definition_at_the_borders(void **state)
 {
-    const float borders[] = {0x1p-100f, nextafterf(0x1p-100f, 0.0f), nextafterf(0x1p-100f, 1.0f), FLT_MAX, FLT_MIN,
-                             FLT_TRUE_MIN, 127.0f, INFINITY, NAN, -FLT_MAX, -NAN};
+    const float borders[] = {0x1p-100f,
+                             nextafterf(0x1p-100f, 0.0f),
+                             nextafterf(0x1p-100f, 1.0f),
+                             FLT_MAX,
+                             FLT_MIN,
+                             FLT_TRUE_MIN,
+                             127.0f,
+                             INFINITY,
+                             NAN,
+                             -FLT_MAX,
+                             -NAN};
     const md_kern *kern = table_of(state);
     for (int b = 0; b < COUNT(borders); b++)
         for (int place = 0; place < 256; place += 1 + random_below(9)) {

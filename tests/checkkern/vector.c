@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Element-wise kernels, norms, rope, softmax and halves: every table against docs/numerics.md bit for bit, at odd lengths
- * and addresses and on any data; and the accuracy of the exponential against double precision. */
+ * Element-wise kernels, norms, rope, softmax and halves: every table against docs/numerics.md bit for bit, at odd
+ * lengths and addresses and on any data; and the accuracy of the exponential against double precision. */
 #include "checkkern/check.h"
 #include "checkkern/definition.h"
 
@@ -280,7 +280,8 @@ static double ulps_off(float got, double exact)
     return fabs((double)got - exact) / ldexp(1.0, (e - 24 > -149 ? e - 24 : -149));
 }
 
-/* The worst over all floats is 1.01 units. Uniform over the range, and denser where the polynomial changes pieces: at odd multiples of ln(2)/2. */
+/* The worst over all floats is 1.01 units. Uniform over the range, and denser where the polynomial changes pieces: at
+ * odd multiples of ln(2)/2. */
 static void exp_is_near_the_exact_one(void **state)
 {
     enum { CHUNK = 4096, ROUNDS = 128 };
@@ -327,8 +328,8 @@ static void exp_hardly_ever_falls(void **state)
 static void exp_of_special_values(void **state)
 {
     const md_kern *kern = table_of(state);
-    float x[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, FLT_MAX, -FLT_MAX, 88.7228317f, 88.73f, 89.0f, 1e5f,
-                 -103.0f, -104.0f, -1e5f, FLT_TRUE_MIN, -FLT_TRUE_MIN, -88.0f};
+    float x[] = {0.0f,  -0.0f, INFINITY, -INFINITY, NAN,   FLT_MAX,      -FLT_MAX,      88.7228317f, 88.73f,
+                 89.0f, 1e5f,  -103.0f,  -104.0f,   -1e5f, FLT_TRUE_MIN, -FLT_TRUE_MIN, -88.0f};
     kern->exp(x, COUNT(x));
     assert_true(x[0] == 1.0f && x[1] == 1.0f && x[14] == 1.0f && x[15] == 1.0f);
     assert_true(x[2] == INFINITY && x[5] == INFINITY && x[8] == INFINITY && x[9] == INFINITY && x[10] == INFINITY);
@@ -355,7 +356,8 @@ static void rope_by_definition(const md_rope_args *a, float *x)
 
 static void rope_follows_the_definition(void **state)
 {
-    static const int shapes[][3] = {{2, 2, 1}, {64, 64, 3}, {64, 128, 2}, {6, 10, 5}, {34, 40, 2}, {128, 128, 1}, {0, 8, 2}};
+    static const int shapes[][3] = {{2, 2, 1},   {64, 64, 3},   {64, 128, 2}, {6, 10, 5},
+                                    {34, 40, 2}, {128, 128, 1}, {0, 8, 2}};
     const md_kern *kern = table_of(state);
     for (int i = 0; i < COUNT(shapes); i++)
         for (int f = 0; f < N_FILLS; f++)
@@ -364,9 +366,12 @@ static void rope_follows_the_definition(void **state)
                 const char *what = describe("%s rope %d of %d%s %s", kern->isa, shapes[i][0], shapes[i][1],
                                             interleaved ? " interleaved" : "", fill_names[f]);
                 tight cs, x;
-                md_rope_args a = {.cs = tight_floats(&cs, shapes[i][0], random_below(4), random_below(2) ? FILL_UNIT : (fill)f),
-                                  .n_rot = shapes[i][0], .head_dim = shapes[i][1], .n_heads = shapes[i][2],
-                                  .interleaved = interleaved};
+                md_rope_args a = {
+                    .cs = tight_floats(&cs, shapes[i][0], random_below(4), random_below(2) ? FILL_UNIT : (fill)f),
+                    .n_rot = shapes[i][0],
+                    .head_dim = shapes[i][1],
+                    .n_heads = shapes[i][2],
+                    .interleaved = interleaved};
                 tight_floats(&x, n, 0, (fill)f);
                 guarded got = guarded_new((size_t)n * 4, (size_t)random_below(8) * 4);
                 memcpy(got.data, x.data, (size_t)n * 4);
@@ -399,7 +404,8 @@ static void rope_turns(void **state)
             assert_true(fabsf(hypotf(y[u], y[v]) - hypotf(x[u], x[v])) < 1e-6f);
             assert_true(fabsf(x[u] * y[u] + x[v] * y[v] - cs[2 * i] * (x[u] * x[u] + x[v] * x[v])) < 1e-6f);
         }
-        kern->rope(&(md_rope_args){.cs = back, .n_rot = 32, .head_dim = 32, .n_heads = 1, .interleaved = interleaved}, y);
+        kern->rope(&(md_rope_args){.cs = back, .n_rot = 32, .head_dim = 32, .n_heads = 1, .interleaved = interleaved},
+                   y);
         for (int i = 0; i < 32; i++)
             assert_true(fabsf(y[i] - x[i]) < 1e-6f);
     }

@@ -9,45 +9,38 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
-/* Where a block keeps its half-precision scale, and its minimum. -1: none. */
+/* Where a block keeps its half-precision scale and, if the type has one, its minimum (else -1). */
 typedef struct scale_place {
+    md_type type;
     int d, m;
 } scale_place;
 
+#define SCALE_AT(NAME, name)                             \
+    {                                                    \
+        MD_TYPE_##NAME, offsetof(md_block_##name, d), -1 \
+    }
+#define SCALES_AT(NAME, name, min)                                                   \
+    {                                                                                \
+        MD_TYPE_##NAME, offsetof(md_block_##name, d), offsetof(md_block_##name, min) \
+    }
+static const scale_place scale_places[] = {
+    SCALE_AT(Q4_0, q4_0),        SCALE_AT(Q5_0, q5_0),        SCALE_AT(Q8_0, q8_0),     SCALE_AT(IQ4_NL, iq4_nl),
+    SCALE_AT(Q1_0, q1_0),        SCALE_AT(Q2_0, q2_0),        SCALE_AT(Q3_K, q3_k),     SCALE_AT(Q6_K, q6_k),
+    SCALE_AT(IQ1_S, iq1_s),      SCALE_AT(IQ2_XXS, iq2_xxs),  SCALE_AT(IQ2_XS, iq2_xs), SCALE_AT(IQ2_S, iq2_s),
+    SCALE_AT(IQ3_XXS, iq3_xxs),  SCALE_AT(IQ3_S, iq3_s),      SCALE_AT(IQ4_XS, iq4_xs), SCALE_AT(TQ1_0, tq1_0),
+    SCALE_AT(TQ2_0, tq2_0),      SCALES_AT(Q4_1, q4_1, m),    SCALES_AT(Q5_1, q5_1, m), SCALES_AT(Q2_K, q2_k, dmin),
+    SCALES_AT(Q4_K, q4_k, dmin), SCALES_AT(Q5_K, q5_k, dmin),
+};
+
+/* {type, -1, -1}: no halves. */
 static inline scale_place scale_place_of(md_type t)
 {
-    switch (t) {
-#define AT(NAME, name) \
-    case MD_TYPE_##NAME: return (scale_place){(int)offsetof(md_block_##name, d), -1};
-#define AT2(NAME, name, min) \
-    case MD_TYPE_##NAME: return (scale_place){(int)offsetof(md_block_##name, d), (int)offsetof(md_block_##name, min)};
-        AT(Q4_0, q4_0)
-        AT2(Q4_1, q4_1, m)
-        AT(Q5_0, q5_0)
-        AT2(Q5_1, q5_1, m)
-        AT(Q8_0, q8_0)
-        AT(IQ4_NL, iq4_nl)
-        AT(Q1_0, q1_0)
-        AT(Q2_0, q2_0)
-        AT2(Q2_K, q2_k, dmin)
-        AT(Q3_K, q3_k)
-        AT2(Q4_K, q4_k, dmin)
-        AT2(Q5_K, q5_k, dmin)
-        AT(Q6_K, q6_k)
-        AT(IQ1_S, iq1_s)
-        AT(IQ2_XXS, iq2_xxs)
-        AT(IQ2_XS, iq2_xs)
-        AT(IQ2_S, iq2_s)
-        AT(IQ3_XXS, iq3_xxs)
-        AT(IQ3_S, iq3_s)
-        AT(IQ4_XS, iq4_xs)
-        AT(TQ1_0, tq1_0)
-        AT(TQ2_0, tq2_0)
-#undef AT
-#undef AT2
-    default: return (scale_place){-1, -1};
-    }
+    for (size_t i = 0; i < sizeof scale_places / sizeof *scale_places; i++)
+        if (scale_places[i].type == t)
+            return scale_places[i];
+    return (scale_place){t, -1, -1};
 }
 
 /* A half near 0.01, of either sign; r: random bits. */
@@ -91,8 +84,10 @@ static inline void random_weights(md_type t, void *dst, int64_t n, uint64_t (*ne
             md_type_encode(t, &x, p, 1);
             continue;
         }
-        for (int i = 0; i < info->bytes; i++)
-            p[i] = (uint8_t)(next() >> 56);
+        for (int i = 0; i < info->bytes; i += 8) {
+            const uint64_t r = next();
+            memcpy(p + i, &r, (size_t)(info->bytes - i < 8 ? info->bytes - i : 8));
+        }
         tame_block(t, p, next);
     }
 }

@@ -41,16 +41,15 @@ static void check_logits(const golden *g, const json_t *prompt, const float *got
     const double rel = number(g->json, "tolerance_quantized_activations", "rel_rms", 0);
     const double rel_row = number(g->json, "tolerance_quantized_activations", "rel_rms_worst_position", 0);
     if (!(worst <= exact || (sqrt(diff / norm) <= rel && worst_row <= rel_row)))
-        fail_msg("max abs %.3g (allowed %.3g), rel rms %.3g (allowed %.3g), worst row %.3g", worst, exact, sqrt(diff / norm), rel, worst_row);
+        fail_msg("max abs %.3g (allowed %.3g), rel rms %.3g (allowed %.3g), worst row %.3g", worst, exact,
+                 sqrt(diff / norm), rel, worst_row);
 }
 
 static bool in_list(const json_t *list, int32_t expert)
 {
     size_t i;
     json_t *v;
-    json_array_foreach(list, i, v)
-        if (json_integer_value(v) == expert)
-            return true;
+    json_array_foreach(list, i, v) if (json_integer_value(v) == expert) return true;
     return false;
 }
 
@@ -58,7 +57,8 @@ static void check_experts(const md_session *s, json_t *experts, int row, int pos
 {
     const char *layer;
     json_t *positions;
-    json_object_foreach(experts, layer, positions) {
+    json_object_foreach(experts, layer, positions)
+    {
         const json_t *expected = json_array_get(positions, (size_t)pos);
         const int32_t *expert;
         const float *weight;
@@ -123,7 +123,8 @@ static void golden_model(void **state)
     OK(md_model_open(fixture("models/%s.gguf", name), NULL, &g.model, err));
     size_t i;
     json_t *prompt;
-    json_array_foreach(json_object_get(g.json, "prompts"), i, prompt) {
+    json_array_foreach(json_object_get(g.json, "prompts"), i, prompt)
+    {
         run_prompt(&g, prompt, 64, MD_KV_F32);
         run_prompt(&g, prompt, 1, MD_KV_F32);
         run_prompt(&g, prompt, 7, MD_KV_F16);
@@ -133,16 +134,21 @@ static void golden_model(void **state)
     json_decref(g.json);
 }
 
-#define GOLDEN(name) {name, golden_model, NULL, NULL, (void *)(uintptr_t)(name)}
+#define GOLDEN(name)                                              \
+    {                                                             \
+        name, golden_model, NULL, NULL, (void *)(uintptr_t)(name) \
+    }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        GOLDEN("llama-dense"),      GOLDEN("mixtral"),         GOLDEN("qwen2"),          GOLDEN("qwen2moe"),
-        GOLDEN("qwen3moe"),         GOLDEN("qwen3moe-fused"),  GOLDEN("granitemoe"),     GOLDEN("smollm3"),
-        GOLDEN("gpt-oss"),          GOLDEN("q-llama-bf16"),    GOLDEN("q-mixtral-legacy"), GOLDEN("q-mixtral-q2_k"),
-        GOLDEN("q-mixtral-q4_0"),   GOLDEN("q-mixtral-q4_k"),  GOLDEN("q-mixtral-q8_0"), GOLDEN("q-qwen3moe-f16"),
-        GOLDEN("q-qwen3moe-iq"),    GOLDEN("q-qwen3moe-iq-low"), GOLDEN("q-qwen3moe-mxfp4"),
+        GOLDEN("llama-dense"),      GOLDEN("mixtral"),          GOLDEN("qwen2"),
+        GOLDEN("qwen2moe"),         GOLDEN("qwen3moe"),         GOLDEN("qwen3moe-fused"),
+        GOLDEN("granitemoe"),       GOLDEN("smollm3"),          GOLDEN("gpt-oss"),
+        GOLDEN("q-llama-bf16"),     GOLDEN("q-mixtral-legacy"), GOLDEN("q-mixtral-q2_k"),
+        GOLDEN("q-mixtral-q4_0"),   GOLDEN("q-mixtral-q4_k"),   GOLDEN("q-mixtral-q8_0"),
+        GOLDEN("q-qwen3moe-f16"),   GOLDEN("q-qwen3moe-iq"),    GOLDEN("q-qwen3moe-iq-low"),
+        GOLDEN("q-qwen3moe-mxfp4"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

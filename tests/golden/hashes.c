@@ -21,10 +21,21 @@ static const row rows[] = {
 static uint64_t hash_of(const row *r, const char *isa)
 {
     const bool experts = strstr(r->arch, "moe") || strcmp(r->arch, "gpt-oss") == 0;
-    md_model *m = open_synth(&(md_synth_spec){.arch = r->arch, .n_embd = 256, .n_head = 4, .n_head_kv = 2, .head_dim = 64,
-                                              .n_ff = 256, .n_ff_exp = 256, .n_ff_shexp = 0, .n_expert = experts ? 6 : 0,
-                                              .n_expert_used = experts ? 2 : 0, .type_attn = r->type, .type_ffn = r->type,
-                                              .type_embd = r->type, .type_out = r->type, .seed = 2026});
+    md_model *m = open_synth(&(md_synth_spec){.arch = r->arch,
+                                              .n_embd = 256,
+                                              .n_head = 4,
+                                              .n_head_kv = 2,
+                                              .head_dim = 64,
+                                              .n_ff = 256,
+                                              .n_ff_exp = 256,
+                                              .n_ff_shexp = 0,
+                                              .n_expert = experts ? 6 : 0,
+                                              .n_expert_used = experts ? 2 : 0,
+                                              .type_attn = r->type,
+                                              .type_ffn = r->type,
+                                              .type_embd = r->type,
+                                              .type_out = r->type,
+                                              .seed = 2026});
     md_session_args args;
     md_session_args_default(m, &args);
     args.n_threads = 2;
@@ -77,8 +88,8 @@ static void print_row(const char *arch, const char *type, md_kv_type kv)
 
 static void print_table(void)
 {
-    static const char *const archs[] = {"llama", "smollm3", "qwen2", "qwen2moe", "qwen3", "qwen3moe", "olmoe", "granite",
-                                        "granitemoe", "gpt-oss"};
+    static const char *const archs[] = {"llama",    "smollm3", "qwen2",   "qwen2moe",   "qwen3",
+                                        "qwen3moe", "olmoe",   "granite", "granitemoe", "gpt-oss"};
     for (size_t i = 0; i < sizeof archs / sizeof *archs; i++)
         for (int kv = 0; kv < 3; kv++)
             print_row(archs[i], "F32", (md_kv_type)kv);

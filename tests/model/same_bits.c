@@ -99,8 +99,9 @@ static void check_all_ways(const md_synth_spec *spec, md_kv_type kv)
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         const uint64_t hash = run_alone(m, token, ways[i], kv, &count);
         if (hash != expected)
-            fail_msg("%s: %d threads, chunks of %d, grain %d: hash %016llx, expected %016llx", spec->arch, ways[i].threads,
-                     ways[i].chunk, ways[i].grain, (unsigned long long)hash, (unsigned long long)expected);
+            fail_msg("%s: %d threads, chunks of %d, grain %d: hash %016llx, expected %016llx", spec->arch,
+                     ways[i].threads, ways[i].chunk, ways[i].grain, (unsigned long long)hash,
+                     (unsigned long long)expected);
         assert_int_equal(count.tiles_run, first.tiles_run);
         for (int t = 0; t < ways[i].threads; t++)
             assert_true(count.thread_items[t] > 0);
@@ -125,43 +126,83 @@ static void dense_f32(void **state)
 static void dense_q4_k_f16_kv(void **state)
 {
     (void)state;
-    check_all_ways(&(md_synth_spec){.arch = "qwen3", WIDE, .type_attn = "Q4_K", .type_ffn = "Q6_K", .type_out = "Q8_0", .seed = 2}, MD_KV_F16);
+    check_all_ways(
+        &(md_synth_spec){.arch = "qwen3", WIDE, .type_attn = "Q4_K", .type_ffn = "Q6_K", .type_out = "Q8_0", .seed = 2},
+        MD_KV_F16);
 }
 
 static void softmax_top_k_q4_1_q8_kv(void **state)
 {
     (void)state;
-    check_all_ways(&(md_synth_spec){.arch = "llama", WIDE, .n_expert = 8, .n_expert_used = 2, .type_attn = "Q4_1", .type_ffn = "Q4_1", .type_embd = "Q8_0", .tied_output = true, .seed = 3}, MD_KV_Q8_0);
+    check_all_ways(&(md_synth_spec){.arch = "llama",
+                                    WIDE,
+                                    .n_expert = 8,
+                                    .n_expert_used = 2,
+                                    .type_attn = "Q4_1",
+                                    .type_ffn = "Q4_1",
+                                    .type_embd = "Q8_0",
+                                    .tied_output = true,
+                                    .seed = 3},
+                   MD_KV_Q8_0);
 }
 
 static void window_sinks_softmax_of_picked(void **state)
 {
     (void)state;
-    check_all_ways(&(md_synth_spec){.arch = "gpt-oss", WIDE, .n_expert = 8, .n_expert_used = 3, .window = 100, .type_ffn = "MXFP4", .seed = 4}, MD_KV_F16);
+    check_all_ways(
+        &(md_synth_spec){
+            .arch = "gpt-oss", WIDE, .n_expert = 8, .n_expert_used = 3, .window = 100, .type_ffn = "MXFP4", .seed = 4},
+        MD_KV_F16);
 }
 
 static void shared_expert_not_normalised(void **state)
 {
     (void)state;
-    check_all_ways(&(md_synth_spec){.arch = "qwen2moe", WIDE, .n_ff_shexp = 512, .n_expert = 8, .n_expert_used = 4, .type_ffn = "IQ4_NL", .seed = 5}, MD_KV_F16);
+    check_all_ways(&(md_synth_spec){.arch = "qwen2moe",
+                                    WIDE,
+                                    .n_ff_shexp = 512,
+                                    .n_expert = 8,
+                                    .n_expert_used = 4,
+                                    .type_ffn = "IQ4_NL",
+                                    .seed = 5},
+                   MD_KV_F16);
 }
 
 static void full_width_qk_norm(void **state)
 {
     (void)state;
-    check_all_ways(&(md_synth_spec){.arch = "olmoe", WIDE, .n_expert = 16, .n_expert_used = 4, .type_ffn = "Q5_K", .seed = 6}, MD_KV_F16);
+    check_all_ways(
+        &(md_synth_spec){.arch = "olmoe", WIDE, .n_expert = 16, .n_expert_used = 4, .type_ffn = "Q5_K", .seed = 6},
+        MD_KV_F16);
 }
 
 static void fused_gate_up_granite(void **state)
 {
     (void)state;
-    check_all_ways(&(md_synth_spec){.arch = "granitemoe", WIDE, .n_expert = 8, .n_expert_used = 2, .fused_gate_up = true, .type_attn = "BF16", .type_ffn = "IQ2_XS", .seed = 7}, MD_KV_F16);
+    check_all_ways(&(md_synth_spec){.arch = "granitemoe",
+                                    WIDE,
+                                    .n_expert = 8,
+                                    .n_expert_used = 2,
+                                    .fused_gate_up = true,
+                                    .type_attn = "BF16",
+                                    .type_ffn = "IQ2_XS",
+                                    .seed = 7},
+                   MD_KV_F16);
 }
 
 static void layers_without_rope(void **state)
 {
     (void)state;
-    check_all_ways(&(md_synth_spec){.arch = "smollm3", .n_layer = 4, .n_embd = 768, .n_head = 12, .n_head_kv = 4, .n_ff = 512, .n_vocab = 320, .type_ffn = "F16", .seed = 8}, MD_KV_F16);
+    check_all_ways(&(md_synth_spec){.arch = "smollm3",
+                                    .n_layer = 4,
+                                    .n_embd = 768,
+                                    .n_head = 12,
+                                    .n_head_kv = 4,
+                                    .n_ff = 512,
+                                    .n_vocab = 320,
+                                    .type_ffn = "F16",
+                                    .seed = 8},
+                   MD_KV_F16);
 }
 
 int main(void)

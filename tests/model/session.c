@@ -51,8 +51,17 @@ static int32_t n_vocab;
 static int setup(void **state)
 {
     (void)state;
-    model = open_synth(&(md_synth_spec){.arch = "qwen3moe", .n_layer = 3, .n_embd = 64, .n_head = 4, .n_head_kv = 2, .head_dim = 32,
-                                        .n_expert = 8, .n_expert_used = 2, .n_ff_exp = 32, .type_ffn = "Q8_0", .seed = 11});
+    model = open_synth(&(md_synth_spec){.arch = "qwen3moe",
+                                        .n_layer = 3,
+                                        .n_embd = 64,
+                                        .n_head = 4,
+                                        .n_head_kv = 2,
+                                        .head_dim = 32,
+                                        .n_expert = 8,
+                                        .n_expert_used = 2,
+                                        .n_ff_exp = 32,
+                                        .type_ffn = "Q8_0",
+                                        .seed = 11});
     n_vocab = md_model_get_info(model)->n_vocab;
     return 0;
 }
@@ -149,7 +158,7 @@ typedef struct rows_seen {
 static void keep_first_layer(void *user, const md_event *e)
 {
     if (e->layer == 0)
-        memcpy(((rows_seen *)user)->rows, e->values, sizeof ((rows_seen *)user)->rows);
+        memcpy(((rows_seen *)user)->rows, e->values, sizeof((rows_seen *)user)->rows);
 }
 
 static void embeddings_equal_their_tokens(void **state)
@@ -259,7 +268,8 @@ static void masks_switch_experts_off_and_force_them(void **state)
     assert_int_equal(md_seq_mask_expert(masked, 0, 8, MD_EXPERT_OFF, &e), MD_ERR_ARGUMENT);
     for (int expert = 0; expert < 6; expert++)
         OK(md_seq_mask_expert(masked, 0, expert, MD_EXPERT_OFF, err));
-    assert_int_equal(md_seq_mask_expert(masked, 0, 6, MD_EXPERT_OFF, &e), MD_ERR_ARGUMENT); /* top-2 could not be filled */
+    assert_int_equal(md_seq_mask_expert(masked, 0, 6, MD_EXPERT_OFF, &e),
+                     MD_ERR_ARGUMENT); /* top-2 could not be filled */
     assert_int_equal(md_seq_mask_expert(masked, 1, 0, MD_EXPERT_FORCED, &e), MD_OK);
     assert_int_equal(md_seq_mask_expert(masked, 1, 1, MD_EXPERT_FORCED, &e), MD_ERR_ARGUMENT); /* three for two slots */
     md_session_free(s);
@@ -348,7 +358,8 @@ static void sessions_keep_to_their_arguments(void **state)
     md_session_free(s);
     static const struct {
         int32_t threads, positions, rows, logits;
-    } bad[] = {{-1, 64, 1, 1}, {257, 64, 1, 1}, {1, 0, 1, 1}, {1, 64, 0, 1}, {1, 64, 5000, 1}, {1, 64, 4, 5}, {1, 64, 4, 0}};
+    } bad[] = {{-1, 64, 1, 1},   {257, 64, 1, 1}, {1, 0, 1, 1}, {1, 64, 0, 1},
+               {1, 64, 5000, 1}, {1, 64, 4, 5},   {1, 64, 4, 0}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         md_session_args_default(model, &args);
         args.n_threads = bad[i].threads;

@@ -27,8 +27,8 @@ static void expect_product(const md_kern *kern, problem *p)
             kern->quantize256(x, p->w.cols, one.code256, one.scale256, one.sum16);
         const md_act act = md_rows_act(&one, p->w.type);
         float *y = p->expected + t * N;
-        kern->mul[p->w.type](&(md_product){.w = p->w.data, .row_bytes = p->w.row_bytes, .last = N, .act = &act, .n_rows = 1,
-                                           .out = y, .ld_out = N});
+        kern->mul[p->w.type](&(md_product){
+            .w = p->w.data, .row_bytes = p->w.row_bytes, .last = N, .act = &act, .n_rows = 1, .out = y, .ld_out = N});
         for (int r = 0; r < N; r++) {
             if (p->w.scale)
                 y[r] = y[r] * *p->w.scale;
@@ -43,8 +43,8 @@ static void check_cut(const md_ops *ops, void *ctx)
 {
     problem *p = ctx;
     const int64_t ld = N + 3;
-    const char *what = describe("%s: %s t=%d, %d threads, grain %d", ops->kern->isa, md_type_get(p->w.type)->name, (int)p->t,
-                                md_pool_threads(ops->pool), (int)ops->grain_rows);
+    const char *what = describe("%s: %s t=%d, %d threads, grain %d", ops->kern->isa, md_type_get(p->w.type)->name,
+                                (int)p->t, md_pool_threads(ops->pool), (int)ops->grain_rows);
     guarded out = guarded_new((size_t)(p->t * ld) * 4, 4);
     float *y = out.data, before[MAX_T * (N + 3)];
     memcpy(before, y, (size_t)(p->t * ld) * 4);

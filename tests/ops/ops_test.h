@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What tests of threaded operations share: every cut of the work that must not change a bit, and rows of activations. */
+ * What tests of threaded operations share: every cut of the work that must not change a bit, and rows of
+ * activations. */
 #ifndef MD_TEST_OPS_TEST_H
 #define MD_TEST_OPS_TEST_H
 
@@ -30,8 +31,11 @@ static inline void under_every_cut(const md_kern *kern, cut_fn *each, void *ctx)
 static inline md_rows rows_new(int64_t n, int64_t k)
 {
     const size_t values = (size_t)(n * k) + 1;
-    md_rows r = {.code32 = malloc(values), .code256 = malloc(values), .scale32 = malloc(values * 4 / 32 + 4),
-                 .sum32 = malloc(values * 4 / 32 + 4), .scale256 = malloc(values * 4 / 256 + 4),
+    md_rows r = {.code32 = malloc(values),
+                 .code256 = malloc(values),
+                 .scale32 = malloc(values * 4 / 32 + 4),
+                 .sum32 = malloc(values * 4 / 32 + 4),
+                 .scale256 = malloc(values * 4 / 256 + 4),
                  .sum16 = malloc(values * 2 / 16 + 2)};
     assert_true(r.code32 && r.code256 && r.scale32 && r.sum32 && r.scale256 && r.sum16);
     return r;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Norms, residuals and activations over rows: the kernel's bits row by row, whatever the threads. The widths make one share
- * hold many rows, one, or part of the work. */
+ * Norms, residuals and activations over rows: the kernel's bits row by row, whatever the threads. The widths make one
+ * share hold many rows, one, or part of the work. */
 #include "ops_test.h"
 
 typedef struct shape {

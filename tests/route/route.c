@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * md_route against a second reading of section 8 of docs/numerics.md that sorts whole lists, over random settings of every
- * switch; the rules one by one on cases with known answers; logits that are not numbers; and the one-line description. */
+ * md_route against a second reading of section 8 of docs/numerics.md that sorts whole lists, over random settings of
+ * every switch; the rules one by one on cases with known answers; logits that are not numbers; and the one-line
+ * description. */
 #include "checkkern/check.h"
 #include "checkkern/definition.h"
 #include "route/route.h"
@@ -94,6 +95,20 @@ static int32_t pick_by_definition(const md_router *r, const float *choice, const
     return n;
 }
 
+static void normalise_by_definition(float *w, int32_t n, float sum, float floor)
+{
+    int32_t largest = 0;
+    double rest = 1.0;
+    for (int32_t s = 0; s < n; s++)
+        w[s] = w[s] / (sum > floor ? sum : floor);
+    for (int32_t s = n - 1; s >= 0; s--)
+        largest = w[s] >= w[largest] ? s : largest;
+    for (int32_t s = 0; s < n; s++)
+        rest = s == largest ? rest : rest - (double)w[s];
+    if (n > 0 && sum > floor)
+        w[largest] = (float)rest;
+}
+
 static routing route_by_definition(const md_router *r, const float *logits, const float *bias, const uint8_t *mask)
 {
     float x[MAX_EXPERTS], score[MAX_EXPERTS], choice[MAX_EXPERTS], top = -INFINITY, sum = 0.0f;
@@ -111,11 +126,10 @@ static routing route_by_definition(const md_router *r, const float *logits, cons
         out.weight[s] = r->score == MD_SCORE_SOFTMAX_PICKED ? exp_by_definition(w - top) : w;
         sum += out.weight[s];
     }
-    for (int32_t s = 0; s < n; s++) {
-        if (r->normalise || r->score == MD_SCORE_SOFTMAX_PICKED)
-            out.weight[s] = out.weight[s] / (sum > r->norm_floor ? sum : r->norm_floor);
+    if (r->normalise || r->score == MD_SCORE_SOFTMAX_PICKED)
+        normalise_by_definition(out.weight, n, sum, r->norm_floor);
+    for (int32_t s = 0; s < n; s++)
         out.weight[s] = out.weight[s] * r->scale;
-    }
     for (int32_t s = n; s < r->top_k; s++) {
         out.expert[s] = -1;
         out.weight[s] = 0.0f;
@@ -125,7 +139,8 @@ static routing route_by_definition(const md_router *r, const float *logits, cons
 
 /* ---- md_route in boxes with canaries ---- */
 
-static routing route(const md_kern *kern, const md_router *r, const float *logits, const float *bias, const uint8_t *mask)
+static routing route(const md_kern *kern, const md_router *r, const float *logits, const float *bias,
+                     const uint8_t *mask)
 {
     const size_t e = (size_t)r->n_expert, k = (size_t)r->top_k;
     guarded x = guarded_new(e * 4, 4), work = guarded_new(3 * e * 4, 0), expert = guarded_new(k * 4, 4);
@@ -156,9 +171,12 @@ static md_router random_router(void)
 {
     static const int32_t experts[] = {1, 2, 5, 8, 16, 64, 72, MAX_EXPERTS}, groups[] = {1, 2, 4, 8};
     static const float floors[] = {0.0f, 1e-20f, 6e-5f, 0.7f}, scales[] = {1.0f, 2.5f, 16.0f};
-    md_router r = {.score = (md_score)random_below(3), .n_expert = experts[random_below(COUNT(experts))],
-                   .group_score = (md_group_score)random_below(2), .normalise = random_below(2),
-                   .norm_floor = floors[random_below(COUNT(floors))], .scale = scales[random_below(COUNT(scales))]};
+    md_router r = {.score = (md_score)random_below(3),
+                   .n_expert = experts[random_below(COUNT(experts))],
+                   .group_score = (md_group_score)random_below(2),
+                   .normalise = random_below(2),
+                   .norm_floor = floors[random_below(COUNT(floors))],
+                   .scale = scales[random_below(COUNT(scales))]};
     r.top_k = random_below(6) ? 1 + random_below(r.n_expert < 8 ? r.n_expert : 8) : r.n_expert;
     do
         r.n_group = groups[random_below(COUNT(groups))];
@@ -179,7 +197,7 @@ static void random_mask(uint8_t *mask, int32_t n)
     const int kind = random_below(4); /* some off, some forced, both, nearly all off */
     for (int32_t i = 0; i < n; i++) {
         const int dice = random_below(10);
-        mask[i] = kind == 3      ? (dice ? MD_MASK_OFF : MD_MASK_NORMAL)
+        mask[i] = kind == 3               ? (dice ? MD_MASK_OFF : MD_MASK_NORMAL)
                   : dice < 3 && kind != 1 ? MD_MASK_OFF
                   : dice > 8 && kind != 0 ? MD_MASK_FORCED
                                           : MD_MASK_NORMAL;
@@ -199,9 +217,10 @@ static void random_settings_route_by_the_definition(void **state)
         random_mask(mask, r.n_expert);
         const routing expected = route_by_definition(&r, logits, with_bias ? bias : NULL, with_mask ? mask : NULL);
         const routing got = route(kern, &r, logits, with_bias ? bias : NULL, with_mask ? mask : NULL);
-        expect_same_routing(&r, &expected, &got, describe("round %d: score %d, %d of %d, groups %d of %d%s%s", round, r.score,
-                                                          r.top_k, r.n_expert, r.n_group_kept, r.n_group,
-                                                          with_bias ? ", bias" : "", with_mask ? ", mask" : ""));
+        expect_same_routing(&r, &expected, &got,
+                            describe("round %d: score %d, %d of %d, groups %d of %d%s%s", round, r.score, r.top_k,
+                                     r.n_expert, r.n_group_kept, r.n_group, with_bias ? ", bias" : "",
+                                     with_mask ? ", mask" : ""));
     }
 }
 
@@ -240,7 +259,8 @@ static void logits_that_are_no_numbers_stay_in_range(void **state)
 
 /* ---- one rule at a time ---- */
 
-static const md_router plain = {.score = MD_SCORE_SOFTMAX_PICKED, .n_expert = 8, .top_k = 3, .n_group = 1, .scale = 1.0f};
+static const md_router plain = {
+    .score = MD_SCORE_SOFTMAX_PICKED, .n_expert = 8, .top_k = 3, .n_group = 1, .scale = 1.0f};
 
 static void expect_experts(const md_router *r, const float *logits, const float *bias, const uint8_t *mask,
                            const int32_t *expected)
@@ -321,7 +341,28 @@ static void the_floor_bounds_the_divisor(void **state)
     r.score = MD_SCORE_SIGMOID, r.top_k = 1, r.normalise = true, r.scale = 4.0f;
     assert_true(route(scalar_table(), &r, logits, NULL, NULL).weight[0] == 4.0f);
     r.norm_floor = 0.5f;
-    assert_true(route(scalar_table(), &r, logits, NULL, NULL).weight[0] == 4.0f * (sigmoid_by_definition(-20.0f) / 0.5f));
+    assert_true(route(scalar_table(), &r, logits, NULL, NULL).weight[0] ==
+                4.0f * (sigmoid_by_definition(-20.0f) / 0.5f));
+}
+
+/* Within the rounding of one binary32: what a sum in binary64 then takes for one. */
+static void normalised_weights_add_up_to_one(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 5000; round++) {
+        md_router r = random_router();
+        float logits[MAX_EXPERTS];
+        double sum = 0;
+        r.normalise = true, r.norm_floor = 0.0f, r.scale = 1.0f;
+        random_logits(logits, r.n_expert, random_below(2));
+        const routing got = route(scalar_table(), &r, logits, NULL, NULL);
+        int32_t n = 0;
+        for (int32_t s = 0; s < r.top_k; s++) {
+            n += got.expert[s] >= 0;
+            sum += (double)got.weight[s];
+        }
+        assert_true(n > 0 && fabs(sum - 1.0) <= 0x1p-25);
+    }
 }
 
 static void all_experts_may_be_picked(void **state)
@@ -344,8 +385,14 @@ static void routers_describe_themselves(void **state)
     } cases[] = {
         {{.score = MD_SCORE_SOFTMAX, .n_expert = 128, .top_k = 8, .n_group = 1, .normalise = true, .scale = 1.0f},
          "softmax, top 8 of 128, normalised"},
-        {{.score = MD_SCORE_SOFTMAX_PICKED, .n_expert = 32, .top_k = 4, .scale = 1.0f}, "softmax of the picked, top 4 of 32"},
-        {{.score = MD_SCORE_SIGMOID, .n_expert = 256, .top_k = 8, .n_group = 8, .n_group_kept = 4, .normalise = true,
+        {{.score = MD_SCORE_SOFTMAX_PICKED, .n_expert = 32, .top_k = 4, .scale = 1.0f},
+         "softmax of the picked, top 4 of 32"},
+        {{.score = MD_SCORE_SIGMOID,
+          .n_expert = 256,
+          .top_k = 8,
+          .n_group = 8,
+          .n_group_kept = 4,
+          .normalise = true,
           .scale = 2.5f},
          "sigmoid, top 8 of 256, best 4 of 8 groups, normalised, scaled by 2.5"},
         {{.score = MD_SCORE_SOFTMAX, .n_expert = 64, .top_k = 6, .scale = 16.0f}, "softmax, top 6 of 64, scaled by 16"},
@@ -374,6 +421,7 @@ int main(void)
         cmocka_unit_test(masked_experts_leave_empty_slots_at_the_end),
         cmocka_unit_test(forced_experts_come_first_even_from_dropped_groups),
         cmocka_unit_test(the_floor_bounds_the_divisor),
+        cmocka_unit_test(normalised_weights_add_up_to_one),
         cmocka_unit_test(all_experts_may_be_picked),
         cmocka_unit_test(routers_describe_themselves),
     };

@@ -11,11 +11,11 @@
 #include <string.h>
 
 /* Fails the test with the library's sentence. */
-#define OK(call)                                                \
-    do {                                                        \
-        md_error ok_err_ = {0}, *err = &ok_err_;                \
-        if ((call) != MD_OK)                                    \
-            fail_msg("%s: %s", #call, ok_err_.message);         \
+#define OK(call)                                        \
+    do {                                                \
+        md_error ok_err_ = {0}, *err = &ok_err_;        \
+        if ((call) != MD_OK)                            \
+            fail_msg("%s: %s", #call, ok_err_.message); \
     } while (0)
 
 /* A path for a file of this test; the name is the caller's, the folder the system's. */

@@ -66,7 +66,8 @@ static inline __attribute__((always_inline)) float add32(const strip32 *restrict
     return acc;
 }
 
-static inline __attribute__((always_inline)) void mul32(const md_product *m, int halves, int minima, expand32_fn *expand)
+static inline __attribute__((always_inline)) void mul32(const md_product *m, int halves, int minima,
+                                                        expand32_fn *expand)
 {
     const md_act *a = m->act;
     const int64_t n_groups = a->k / 32;
@@ -143,47 +144,47 @@ static inline __attribute__((always_inline)) void mul256(const md_product *m, in
 
 /* ---- one row a type ---- */
 
-#define MUL32(name, bytes, groups, halves, minima)                                                            \
-    static __attribute__((noinline)) void one_##name(const char *block, int group, md_expand32 *restrict e)   \
-    {                                                                                                         \
-        md_expand_##name(block, group, e);                                                                    \
-    }                                                                                                         \
-    static __attribute__((noinline)) void expand_##name(const char *row, int64_t first, int n, strip32 *s)    \
-    {                                                                                                         \
-        for (int i = 0; i < n; i++) {                                                                         \
-            md_expand32 e;                                                                                    \
-            one_##name(row + (first + i) / (groups) * (bytes), (int)((first + i) % (groups)), &e);            \
-            widen(s->code + i * 32, e.code, 32, 1);                                                           \
-            s->d[i][0] = e.d[0];                                                                              \
-            s->d[i][1] = e.d[1];                                                                              \
-            s->m[i] = e.m;                                                                                    \
-        }                                                                                                     \
-    }                                                                                                         \
-    static void mul_##name(const md_product *m)                                                               \
-    {                                                                                                         \
-        mul32(m, halves, minima, expand_##name);                                                              \
+#define MUL32(name, bytes, groups, halves, minima)                                                          \
+    static __attribute__((noinline)) void one_##name(const char *block, int group, md_expand32 *restrict e) \
+    {                                                                                                       \
+        md_expand_##name(block, group, e);                                                                  \
+    }                                                                                                       \
+    static __attribute__((noinline)) void expand_##name(const char *row, int64_t first, int n, strip32 *s)  \
+    {                                                                                                       \
+        for (int i = 0; i < n; i++) {                                                                       \
+            md_expand32 e;                                                                                  \
+            one_##name(row + (first + i) / (groups) * (bytes), (int)((first + i) % (groups)), &e);          \
+            widen(s->code + i * 32, e.code, 32, 1);                                                         \
+            s->d[i][0] = e.d[0];                                                                            \
+            s->d[i][1] = e.d[1];                                                                            \
+            s->m[i] = e.m;                                                                                  \
+        }                                                                                                   \
+    }                                                                                                       \
+    static void mul_##name(const md_product *m)                                                             \
+    {                                                                                                       \
+        mul32(m, halves, minima, expand_##name);                                                            \
     }
-#define MUL256(name, bytes, minima)                                                                           \
-    static __attribute__((noinline)) void one_##name(const char *block, md_expand256 *restrict e)             \
-    {                                                                                                         \
-        md_expand_##name(block, e);                                                                           \
-    }                                                                                                         \
-    static __attribute__((noinline)) void expand_##name(const char *row, int64_t first, int n, strip256 *s)   \
-    {                                                                                                         \
-        for (int i = 0; i < n; i++) {                                                                         \
-            md_expand256 e;                                                                                   \
-            one_##name(row + (first + i) * (bytes), &e);                                                      \
-            for (int g = 0; g < 16; g++)                                                                      \
-                widen(s->code + i * 256 + g * 16, e.code + g * 16, 16, e.sub[g]);                             \
-            for (int g = 0; (minima) && g < 16; g++)                                                          \
-                s->min[i * 16 + g] = e.min[g];                                                                \
-            s->d[i] = e.d;                                                                                    \
-            s->dmin[i] = (minima) ? e.dmin : 0.0f;                                                            \
-        }                                                                                                     \
-    }                                                                                                         \
-    static void mul_##name(const md_product *m)                                                               \
-    {                                                                                                         \
-        mul256(m, minima, expand_##name);                                                                     \
+#define MUL256(name, bytes, minima)                                                                         \
+    static __attribute__((noinline)) void one_##name(const char *block, md_expand256 *restrict e)           \
+    {                                                                                                       \
+        md_expand_##name(block, e);                                                                         \
+    }                                                                                                       \
+    static __attribute__((noinline)) void expand_##name(const char *row, int64_t first, int n, strip256 *s) \
+    {                                                                                                       \
+        for (int i = 0; i < n; i++) {                                                                       \
+            md_expand256 e;                                                                                 \
+            one_##name(row + (first + i) * (bytes), &e);                                                    \
+            for (int g = 0; g < 16; g++)                                                                    \
+                widen(s->code + i * 256 + g * 16, e.code + g * 16, 16, e.sub[g]);                           \
+            for (int g = 0; (minima) && g < 16; g++)                                                        \
+                s->min[i * 16 + g] = e.min[g];                                                              \
+            s->d[i] = e.d;                                                                                  \
+            s->dmin[i] = (minima) ? e.dmin : 0.0f;                                                          \
+        }                                                                                                   \
+    }                                                                                                       \
+    static void mul_##name(const md_product *m)                                                             \
+    {                                                                                                       \
+        mul256(m, minima, expand_##name);                                                                   \
     }
 
 MUL32(q4_0, 18, 1, 0, 0)

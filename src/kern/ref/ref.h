@@ -12,7 +12,7 @@
 #include <math.h>
 
 /* MD_K(name): the function's name in this compilation, e.g. md_scalar_rope. MD_KERN_ISA comes from the build. */
-#define MD_K_PASTE(isa, name) md_##isa##_##name
+#define MD_K_PASTE(isa, name)  md_##isa##_##name
 #define MD_K_EXPAND(isa, name) MD_K_PASTE(isa, name)
 #define MD_K(name)             MD_K_EXPAND(MD_KERN_ISA, name)
 #define MD_K_STRING_(x)        #x

@@ -9,8 +9,8 @@ extern const md_arch md_arch_gpt_oss, md_arch_granite, md_arch_granitemoe, md_ar
     md_arch_qwen2moe, md_arch_qwen3, md_arch_qwen3moe, md_arch_smollm3;
 
 const md_arch *const md_arch_all[] = {
-    &md_arch_gpt_oss, &md_arch_granite,  &md_arch_granitemoe, &md_arch_llama,    &md_arch_olmoe,   &md_arch_qwen2,
-    &md_arch_qwen2moe, &md_arch_qwen3,   &md_arch_qwen3moe,   &md_arch_smollm3,  NULL,
+    &md_arch_gpt_oss,  &md_arch_granite, &md_arch_granitemoe, &md_arch_llama,   &md_arch_olmoe, &md_arch_qwen2,
+    &md_arch_qwen2moe, &md_arch_qwen3,   &md_arch_qwen3moe,   &md_arch_smollm3, NULL,
 };
 
 const md_arch *md_arch_find(const char *name, size_t n)
