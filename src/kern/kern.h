@@ -73,6 +73,9 @@ typedef struct md_kern {
     void (*exp)(float *x, int64_t n);
     void (*silu_mul)(const float *gate, const float *up, float *y, int64_t n);
     void (*oai_mul)(const float *gate, const float *up, float *y, int64_t n, float alpha, float limit);
+    void (*silu_clamp_mul)(const float *gate, const float *up, float *y, int64_t n, float limit);
+    void (*gelu_mul)(const float *gate, const float *up, float *y, int64_t n);
+    void (*softcap)(float *x, int64_t n, float cap);
     void (*add)(float *x, const float *y, int64_t n);           /* x += y */
     void (*axpy)(float *x, const float *y, float a, int64_t n); /* x = fma(y, a, x) */
     void (*scale)(float *x, float a, int64_t n);

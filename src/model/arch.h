@@ -19,6 +19,7 @@ typedef enum md_slot {
 
 /* Usual sets. */
 #define MD_SET_QKV      (MD_HAS(ATTN_NORM) | MD_HAS(Q) | MD_HAS(K) | MD_HAS(V) | MD_HAS(ATTN_OUT))
+#define MD_SET_QKV_ONE  (MD_HAS(ATTN_NORM) | MD_HAS(QKV) | MD_HAS(ATTN_OUT)) /* q, k and v in one matrix */
 #define MD_SET_QKV_BIAS (MD_HAS(Q_BIAS) | MD_HAS(K_BIAS) | MD_HAS(V_BIAS))
 #define MD_SET_FFN      (MD_HAS(FFN_GATE) | MD_HAS(FFN_UP) | MD_HAS(FFN_DOWN))
 #define MD_SET_MOE      (MD_HAS(ROUTER) | MD_HAS(GATE_EXPS) | MD_HAS(UP_EXPS) | MD_HAS(DOWN_EXPS))
@@ -40,19 +41,27 @@ typedef struct md_arch {
 
     /* attention */
     bool rope_interleaved;
-    md_qk_norm qk_norm;    /* which kind, if the file has the norms */
-    int32_t no_rope_every; /* every n-th layer has no rope (n, 2n...); 0: none */
-    int32_t window_every;  /* with a sliding window: layer l has it unless l % n == n-1; 0: no layer */
+    md_qk_norm qk_norm;     /* which kind, if the file has the norms */
+    bool qk_norm_last;      /* after rope */
+    int32_t no_rope_every;  /* every n-th layer has no rope (n, 2n...); 0: none */
+    int32_t window_every;   /* with a sliding window, where the file does not say which layers have it: layer l has it
+                             * unless l % n == n-1; 0: no layer */
+    float window_rope_base; /* rope base of the layers with a window, then without scaling; 0: as the others, unless
+                             * the file says */
+    int32_t wide_scale_layers; /* models of this many layers scale scores by 1/sqrt(D/H), not by 1/sqrt(head size) */
 
     /* experts */
     md_score score;
     bool normalise;
+    bool router_tells;       /* a layer has experts if the file has its router */
     bool expert_width_is_ff; /* the experts' width is feed_forward_length */
+    bool shared_per_expert;  /* the metadata gives the width of one shared expert and their number */
     md_ffn_act act;
     float act_alpha, act_limit;
 
     /* scales read from metadata: embedding, residual, attention, logit (divides) */
     bool metadata_scales;
+    bool embed_sqrt; /* embeddings times sqrt(D) */
 } md_arch;
 
 /* NULL when there is no such family. */

@@ -42,15 +42,17 @@ static int64_t size_of(const binder *b, char letter)
     case 'q': return (int64_t)hp->n_head[l] * hp->dim_k;
     case 'k': return (int64_t)hp->n_head_kv[l] * hp->dim_k;
     case 'v': return (int64_t)hp->n_head_kv[l] * hp->dim_v;
+    case 'p': return size_of(b, 'q') + size_of(b, 'k') + size_of(b, 'v');
     case 'o': return (int64_t)hp->n_head[l] * hp->dim_v;
     case 'a': return hp->dim_k;
     case 'H': return hp->n_head[l];
     case 'F': return hp->n_ff[l];
+    case 'G': return 2 * (int64_t)hp->n_ff[l];
     case 'E': return hp->n_expert;
     case 'X': return hp->expert_width;
     case 'Y': return 2 * (int64_t)hp->expert_width;
     case 'S': return hp->shared_width;
-    case 'R': return hp->n_rot / 2;
+    case 'R': return hp->layer[l].n_rot / 2;
     }
     return -1;
 }
@@ -68,6 +70,16 @@ static bool has(const binder *b, md_slot slot)
 {
     const unsigned long long every = MD_HAS(TOKEN_EMBD) | MD_HAS(OUTPUT_NORM);
     return ((b->m->arch->need | b->m->arch->may | every) >> slot & 1) != 0;
+}
+
+static bool needed(const binder *b, md_slot slot)
+{
+    return (b->m->arch->need >> slot & 1) != 0;
+}
+
+static int32_t max_i32(int32_t a, int32_t b)
+{
+    return a > b ? a : b;
 }
 
 static const md_gguf_tensor *look(const binder *b, const char *name)
@@ -98,12 +110,9 @@ static md_status missing(const binder *b, const char *name)
                    b->m->arch->name);
 }
 
-/* A vector of floats: in place where the file holds aligned F32, else widened into the arena. NULL if it may be absent
- * and is. */
-static md_status bind_vector(const binder *b, md_slot slot, bool need, const float **out)
+/* The slot's tensor, its shape checked; NULL if the family has no such tensor, or may lack it and does. */
+static md_status find_slot(const binder *b, md_slot slot, bool need, char name[static 128], const md_gguf_tensor **out)
 {
-    md_error *err = b->err;
-    char name[128];
     *out = NULL;
     if (!has(b, slot))
         return MD_OK;
@@ -112,6 +121,21 @@ static md_status bind_vector(const binder *b, md_slot slot, bool need, const flo
     if (!t)
         return need ? missing(b, name) : MD_OK;
     MD_TRY(check_shape(b, t, slots[slot].dim, true));
+    *out = t;
+    return MD_OK;
+}
+
+/* A vector of floats: in place where the file holds aligned F32, else widened into the arena. NULL if it may be absent
+ * and is. */
+static md_status bind_vector(const binder *b, md_slot slot, bool need, const float **out)
+{
+    md_error *err = b->err;
+    char name[128];
+    const md_gguf_tensor *t;
+    *out = NULL;
+    MD_TRY(find_slot(b, slot, need, name, &t));
+    if (!t)
+        return MD_OK;
     MD_FAIL_IF(md_type_get(t->type)->cls != MD_CLASS_FLOAT, MD_ERR_UNSUPPORTED,
                "tensor '%s' has type %s; F32, F16 or BF16 is expected", name, md_type_get(t->type)->name);
     if (t->type == MD_TYPE_F32 && (uintptr_t)t->data % 4 == 0) {
@@ -170,14 +194,11 @@ static md_weight view(const md_gguf_tensor *t)
 static md_status bind_matrix(const binder *b, md_slot slot, bool need, md_weight *out)
 {
     char name[128];
+    const md_gguf_tensor *t;
     *out = (md_weight){0};
-    if (!has(b, slot))
-        return MD_OK;
-    name_of(b, slot, name);
-    const md_gguf_tensor *t = look(b, name);
+    MD_TRY(find_slot(b, slot, need, name, &t));
     if (!t)
-        return need ? missing(b, name) : MD_OK;
-    MD_TRY(check_shape(b, t, slots[slot].dim, true));
+        return MD_OK;
     MD_TRY(check_matrix_type(b, t));
     *out = view(t);
     int64_t step;
@@ -240,7 +261,7 @@ static md_status bind_experts(const binder *b, md_slot slot, md_expert *expert)
 static md_status bind_expert_bias(const binder *b, md_slot slot, md_slot weight, int64_t width, md_expert *expert)
 {
     const float *bias;
-    MD_TRY(bind_vector(b, slot, (b->m->arch->need >> slot & 1) != 0, &bias));
+    MD_TRY(bind_vector(b, slot, needed(b, slot), &bias));
     for (int32_t e = 0; bias && e < b->hp->n_expert; e++)
         part_of_expert(&expert[e], weight)->bias = bias + e * width;
     return MD_OK;
@@ -254,11 +275,8 @@ static md_status bind_routed(const binder *b, md_ffn_spec *f)
                b->m->arch->name);
     f->router = hp->router;
     f->expert_width = hp->expert_width;
-    f->act = b->m->arch->act;
-    f->alpha = b->m->arch->act_alpha;
-    f->limit = b->m->arch->act_limit;
     MD_TRY(bind_matrix(b, MD_SLOT_ROUTER, true, &f->route));
-    MD_TRY(bind_vector(b, MD_SLOT_ROUTER_BIAS, (b->m->arch->need & MD_HAS(ROUTER_BIAS)) != 0, &f->route.bias));
+    MD_TRY(bind_vector(b, MD_SLOT_ROUTER_BIAS, needed(b, MD_SLOT_ROUTER_BIAS), &f->route.bias));
     MD_TRY(bind_vector(b, MD_SLOT_SELECT_BIAS, false, &f->select_bias));
     f->expert = md_arena_alloc(&b->m->arena, (size_t)hp->n_expert, sizeof *f->expert);
     if (!f->expert)
@@ -283,9 +301,19 @@ static md_status bind_routed(const binder *b, md_ffn_spec *f)
         MD_TRY(bind_matrix(b, MD_SLOT_GATE_SHEXP, true, &f->shared_gate));
         MD_TRY(bind_matrix(b, MD_SLOT_UP_SHEXP, true, &f->shared_up));
         MD_TRY(bind_matrix(b, MD_SLOT_DOWN_SHEXP, true, &f->shared_down));
-        MD_TRY(bind_vector(b, MD_SLOT_SHARED_SCALE, (b->m->arch->need & MD_HAS(SHARED_SCALE)) != 0, &f->shared_scale));
+        MD_TRY(bind_vector(b, MD_SLOT_SHARED_SCALE, needed(b, MD_SLOT_SHARED_SCALE), &f->shared_scale));
     }
     return MD_OK;
+}
+
+/* Rows [first, first + n) of a matrix that holds several. */
+static md_weight rows_of(const md_weight *all, int64_t first, int64_t n)
+{
+    md_weight w = *all;
+    w.data = (const char *)all->data + (size_t)first * all->row_bytes;
+    w.rows = n;
+    w.bias = all->bias ? all->bias + first : NULL;
+    return w;
 }
 
 static md_status bind_dense(const binder *b, md_ffn_spec *f)
@@ -293,60 +321,120 @@ static md_status bind_dense(const binder *b, md_ffn_spec *f)
     md_error *err = b->err;
     f->width = b->hp->n_ff[b->layer];
     MD_FAIL_IF(f->width < 1, MD_ERR_FORMAT, "the metadata lacks '%s.feed_forward_length'", b->m->arch->name);
+    MD_TRY(bind_matrix(b, MD_SLOT_FFN_DOWN, true, &f->down));
+    MD_TRY(bind_vector(b, MD_SLOT_FFN_DOWN_BIAS, false, &f->down.bias));
+    if (has(b, MD_SLOT_FFN_GATE_UP)) {
+        md_weight both;
+        MD_TRY(bind_matrix(b, MD_SLOT_FFN_GATE_UP, true, &both));
+        f->gate = rows_of(&both, 0, f->width);
+        f->up = rows_of(&both, f->width, f->width);
+        return MD_OK;
+    }
     MD_TRY(bind_matrix(b, MD_SLOT_FFN_GATE, true, &f->gate));
     MD_TRY(bind_matrix(b, MD_SLOT_FFN_UP, true, &f->up));
-    MD_TRY(bind_matrix(b, MD_SLOT_FFN_DOWN, true, &f->down));
     MD_TRY(bind_vector(b, MD_SLOT_FFN_GATE_BIAS, false, &f->gate.bias));
-    MD_TRY(bind_vector(b, MD_SLOT_FFN_UP_BIAS, false, &f->up.bias));
-    return bind_vector(b, MD_SLOT_FFN_DOWN_BIAS, false, &f->down.bias);
+    return bind_vector(b, MD_SLOT_FFN_UP_BIAS, false, &f->up.bias);
+}
+
+static md_status bind_ffn(const binder *b, md_ffn_spec *f)
+{
+    f->act = b->m->arch->act;
+    f->alpha = b->m->arch->act_alpha;
+    f->limit = b->hp->layer[b->layer].limit;
+    f->dense_limit = b->hp->layer[b->layer].shared_limit;
+    MD_TRY(bind_vector(b, MD_SLOT_FFN_NORM, true, &f->norm));
+    MD_TRY(bind_vector(b, MD_SLOT_FFN_POST_NORM, needed(b, MD_SLOT_FFN_POST_NORM), &f->post_norm));
+    return b->hp->layer[b->layer].routed ? bind_routed(b, f) : bind_dense(b, f);
+}
+
+/* q, k and v: three matrices, or one that holds them one after another. */
+static md_status bind_qkv(const binder *b, md_attn_spec *a)
+{
+    if (has(b, MD_SLOT_QKV)) {
+        md_weight all;
+        MD_TRY(bind_matrix(b, MD_SLOT_QKV, true, &all));
+        MD_TRY(bind_vector(b, MD_SLOT_QKV_BIAS, needed(b, MD_SLOT_QKV_BIAS), &all.bias));
+        const int64_t n_q = size_of(b, 'q'), n_k = size_of(b, 'k'), n_v = size_of(b, 'v');
+        a->q = rows_of(&all, 0, n_q);
+        a->k = rows_of(&all, n_q, n_k);
+        a->v = rows_of(&all, n_q + n_k, n_v);
+        return MD_OK;
+    }
+    MD_TRY(bind_matrix(b, MD_SLOT_Q, true, &a->q));
+    MD_TRY(bind_matrix(b, MD_SLOT_K, true, &a->k));
+    MD_TRY(bind_matrix(b, MD_SLOT_V, true, &a->v));
+    MD_TRY(bind_vector(b, MD_SLOT_Q_BIAS, needed(b, MD_SLOT_Q_BIAS), &a->q.bias));
+    MD_TRY(bind_vector(b, MD_SLOT_K_BIAS, needed(b, MD_SLOT_K_BIAS), &a->k.bias));
+    return bind_vector(b, MD_SLOT_V_BIAS, needed(b, MD_SLOT_V_BIAS), &a->v.bias);
+}
+
+static md_status bind_qk_norm(const binder *b, md_attn_spec *a)
+{
+    md_error *err = b->err;
+    const bool full = b->m->arch->qk_norm == MD_QK_NORM_FULL;
+    const md_slot q = full ? MD_SLOT_Q_NORM_FULL : MD_SLOT_Q_NORM, k = full ? MD_SLOT_K_NORM_FULL : MD_SLOT_K_NORM;
+    MD_TRY(bind_vector(b, q, needed(b, q), &a->q_norm));
+    MD_TRY(bind_vector(b, k, needed(b, k), &a->k_norm));
+    MD_FAIL_IF(!a->q_norm != !a->k_norm, MD_ERR_FORMAT, "layer %d has a norm for only one of queries and keys",
+               b->layer);
+    a->qk_norm = a->q_norm ? b->m->arch->qk_norm : MD_QK_NORM_NONE;
+    a->qk_norm_last = b->m->arch->qk_norm_last;
+    return MD_OK;
 }
 
 static md_status bind_attention(const binder *b, md_attn_spec *a)
 {
     const md_hparams *hp = b->hp;
-    const md_arch *arch = b->m->arch;
     const int32_t l = b->layer;
-    const bool biases = (arch->need & MD_SET_QKV_BIAS) != 0;
     a->n_head = hp->n_head[l];
     a->n_head_kv = hp->n_head_kv[l];
     a->dim_k = hp->dim_k;
     a->dim_v = hp->dim_v;
-    a->rope = arch->no_rope_every > 0 && (l + 1) % arch->no_rope_every == 0 ? -1 : 0;
-    a->window = arch->window_every > 0 && l % arch->window_every != arch->window_every - 1 ? hp->window : 0;
+    a->window = hp->layer[l].windowed ? hp->window : 0;
     a->scale = hp->attn_scale != 0.0f ? hp->attn_scale : 1.0f / __builtin_sqrtf((float)hp->dim_k);
-    a->qk_norm = arch->qk_norm;
+    a->softcap = hp->attn_softcap;
+    a->value_scale = hp->value_scale;
     MD_TRY(bind_vector(b, MD_SLOT_ATTN_NORM, true, &a->norm));
-    MD_TRY(bind_matrix(b, MD_SLOT_Q, true, &a->q));
-    MD_TRY(bind_matrix(b, MD_SLOT_K, true, &a->k));
-    MD_TRY(bind_matrix(b, MD_SLOT_V, true, &a->v));
+    MD_TRY(bind_qkv(b, a));
+    MD_TRY(bind_qk_norm(b, a));
     MD_TRY(bind_matrix(b, MD_SLOT_ATTN_OUT, true, &a->out));
-    MD_TRY(bind_vector(b, MD_SLOT_Q_BIAS, biases, &a->q.bias));
-    MD_TRY(bind_vector(b, MD_SLOT_K_BIAS, biases, &a->k.bias));
-    MD_TRY(bind_vector(b, MD_SLOT_V_BIAS, biases, &a->v.bias));
-    MD_TRY(bind_vector(b, MD_SLOT_ATTN_OUT_BIAS, (arch->need & MD_HAS(ATTN_OUT_BIAS)) != 0, &a->out.bias));
-    const bool full = arch->qk_norm == MD_QK_NORM_FULL;
-    MD_TRY(bind_vector(b, full ? MD_SLOT_Q_NORM_FULL : MD_SLOT_Q_NORM, true, &a->q_norm));
-    MD_TRY(bind_vector(b, full ? MD_SLOT_K_NORM_FULL : MD_SLOT_K_NORM, true, &a->k_norm));
-    return bind_vector(b, MD_SLOT_SINKS, (arch->need & MD_HAS(SINKS)) != 0, &a->sinks);
+    MD_TRY(bind_vector(b, MD_SLOT_ATTN_OUT_BIAS, needed(b, MD_SLOT_ATTN_OUT_BIAS), &a->out.bias));
+    MD_TRY(bind_matrix(b, MD_SLOT_ATTN_GATE, needed(b, MD_SLOT_ATTN_GATE), &a->gate));
+    MD_TRY(bind_vector(b, MD_SLOT_ATTN_POST_NORM, needed(b, MD_SLOT_ATTN_POST_NORM), &a->post_norm));
+    return bind_vector(b, MD_SLOT_SINKS, needed(b, MD_SLOT_SINKS), &a->sinks);
 }
 
-static md_status bind_rope(const binder *b, md_spec *s)
+/* One rope for each distinct setting of the layers; a layer holds its index. */
+static md_status bind_ropes(const binder *b, md_spec *s)
 {
+    const md_hparams *hp = b->hp;
+    const int32_t none_every = b->m->arch->no_rope_every;
     const float *factors;
     MD_TRY(bind_vector(b, MD_SLOT_ROPE_FREQS, false, &factors));
-    s->rope = md_arena_alloc(&b->m->arena, 1, sizeof *s->rope);
-    double *freq = md_arena_alloc(&b->m->arena, (size_t)b->hp->n_rot / 2, sizeof *freq);
-    if (!s->rope || !freq)
+    s->rope = md_arena_alloc(&b->m->arena, (size_t)hp->n_layer, sizeof *s->rope);
+    int32_t *from = md_arena_alloc(&b->m->arena, (size_t)hp->n_layer, sizeof *from);
+    if (!s->rope || !from)
         return md_fail_memory(b->err, "rope frequencies");
-    s->n_rope = 1;
-    s->rope[0] = (md_rope_spec){.n_rot = b->hp->n_rot, .interleaved = b->m->arch->rope_interleaved, .freq = freq};
-    md_rope_frequencies(b->hp, factors, freq, &s->rope[0].magnitude);
+    for (int32_t l = 0; l < hp->n_layer; l++) {
+        const md_layer_hparams *lh = &hp->layer[l];
+        int32_t i = 0;
+        while (i < s->n_rope &&
+               (hp->layer[from[i]].n_rot != lh->n_rot || hp->layer[from[i]].rope_base != lh->rope_base ||
+                hp->layer[from[i]].rope_scaled != lh->rope_scaled))
+            i++;
+        if (i == s->n_rope) {
+            double *freq = md_arena_alloc(&b->m->arena, (size_t)lh->n_rot / 2, sizeof *freq);
+            if (!freq)
+                return md_fail_memory(b->err, "rope frequencies");
+            md_rope_spec *r = &s->rope[s->n_rope];
+            *r = (md_rope_spec){.n_rot = lh->n_rot, .interleaved = b->m->arch->rope_interleaved, .freq = freq};
+            md_rope_frequencies(hp, lh, lh->n_rot == hp->layer[0].n_rot ? factors : NULL, freq, &r->magnitude);
+            s->max_n_rot = max_i32(s->max_n_rot, lh->n_rot);
+            from[s->n_rope++] = l;
+        }
+        s->layer[l].attn.rope = none_every > 0 && (l + 1) % none_every == 0 ? -1 : i;
+    }
     return MD_OK;
-}
-
-static int32_t max_i32(int32_t a, int32_t b)
-{
-    return a > b ? a : b;
 }
 
 static void note_sizes(md_spec *s, const md_layer *l)
@@ -392,7 +480,7 @@ static md_status bind_all(binder *b)
                    .embed_scale = hp->embed_scale,
                    .residual_scale = hp->residual_scale,
                    .logit_scale = hp->logit_scale,
-                   .max_n_rot = hp->n_rot};
+                   .logit_softcap = hp->logit_softcap};
     s->layer = md_arena_alloc(&m->arena, (size_t)hp->n_layer, sizeof *s->layer);
     m->experts = md_arena_alloc(&m->arena, (size_t)hp->n_layer, sizeof *m->experts);
     if (!s->layer || !m->experts)
@@ -403,12 +491,11 @@ static md_status bind_all(binder *b)
     MD_TRY(bind_matrix(b, MD_SLOT_OUTPUT, false, &s->output));
     if (!s->output.data)
         s->output = s->embed;
-    MD_TRY(bind_rope(b, s));
+    MD_TRY(bind_ropes(b, s));
     for (b->layer = 0; b->layer < hp->n_layer; b->layer++) {
         md_layer *l = &s->layer[b->layer];
         MD_TRY(bind_attention(b, &l->attn));
-        MD_TRY(bind_vector(b, MD_SLOT_FFN_NORM, true, &l->ffn.norm));
-        MD_TRY(md_hparams_routed(hp, b->layer) ? bind_routed(b, &l->ffn) : bind_dense(b, &l->ffn));
+        MD_TRY(bind_ffn(b, &l->ffn));
         m->experts[b->layer] = l->ffn.expert;
         note_sizes(s, l);
     }

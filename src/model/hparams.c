@@ -3,6 +3,7 @@
 
 #include "base/status.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -109,6 +110,9 @@ static md_status read_attention(const reader *r, md_arena *arena, md_hparams *hp
     MD_FAIL_IF(hp->dim_k < 1 || hp->dim_v < 1, MD_ERR_FORMAT, "width %d is too small for %d heads", hp->n_embd,
                hp->n_head[0]);
     MD_TRY(read_i32(r, "attention.sliding_window", 0, 1 << 30, 0, &hp->window));
+    MD_TRY(read_f32(r, "attention.value_scale", &hp->value_scale));
+    MD_TRY(read_f32(r, "attn_logit_softcapping", &hp->attn_softcap));
+    MD_TRY(read_f32(r, "final_logit_softcapping", &hp->logit_softcap));
     MD_TRY(read_f32(r, "attention.layer_norm_rms_epsilon", &hp->norm_eps));
     return MD_OK;
 }
@@ -154,6 +158,21 @@ static md_status read_rope(const reader *r, md_hparams *hp)
     return MD_OK;
 }
 
+/* The width of all shared experts together, which are one FFN in the file. */
+static md_status read_shared(const reader *r, const md_arch *arch, md_hparams *hp)
+{
+    int32_t n, width;
+    MD_TRY(read_i32(r, "expert_shared_count", 0, 1024, 0, &n));
+    MD_TRY(read_i32(r, "expert_shared_feed_forward_length", 0, 1 << 24, 0, &width));
+    const int64_t all = width == 0                ? (int64_t)n * hp->expert_width
+                        : arch->shared_per_expert ? (int64_t)n * width
+                                                  : width;
+    if (all > 1 << 24)
+        return md_fail(r->err, MD_ERR_FORMAT, "%d shared experts of width %d are too many", n, width);
+    hp->shared_width = (int32_t)all;
+    return MD_OK;
+}
+
 static md_status read_experts(const reader *r, const md_arch *arch, md_hparams *hp)
 {
     md_error *err = r->err;
@@ -166,7 +185,7 @@ static md_status read_experts(const reader *r, const md_arch *arch, md_hparams *
     MD_TRY(read_i32(r, "leading_dense_block_count", 0, hp->n_layer, 0, &hp->n_dense_first));
     const int32_t width = arch->expert_width_is_ff ? hp->n_ff[hp->n_layer - 1] : 0;
     MD_TRY(read_i32(r, "expert_feed_forward_length", 1, 1 << 24, width, &hp->expert_width));
-    MD_TRY(read_i32(r, "expert_shared_feed_forward_length", 0, 1 << 24, 0, &hp->shared_width));
+    MD_TRY(read_shared(r, arch, hp));
     md_router *ro = &hp->router;
     *ro = (md_router){.score = arch->score,
                       .n_expert = hp->n_expert,
@@ -208,14 +227,22 @@ static md_status read_vocab_size(const md_gguf *g, md_hparams *hp, md_error *err
 md_status md_hparams_read(const md_gguf *g, const md_arch *arch, md_arena *arena, md_hparams *hp, md_error *err)
 {
     const reader r = {.g = g, .prefix = arch->name, .err = err};
-    *hp = (md_hparams){.norm_eps = 1e-5f, .embed_scale = 1, .residual_scale = 1, .logit_scale = 1};
+    *hp = (md_hparams){.norm_eps = 1e-5f, .embed_scale = 1, .residual_scale = 1, .logit_scale = 1, .value_scale = 1};
     MD_TRY(read_i32(&r, "block_count", 1, 4096, -1, &hp->n_layer));
     MD_TRY(read_i32(&r, "embedding_length", 1, 1 << 20, -1, &hp->n_embd));
+    int32_t n_next;
+    MD_TRY(read_i32(&r, "nextn_predict_layers", 0, hp->n_layer - 1, 0, &n_next));
+    hp->n_layer -= n_next; /* blocks that predict further tokens come last and are left out */
     MD_TRY(read_i32(&r, "context_length", 1, 1 << 30, 4096, &hp->n_ctx));
     MD_TRY(read_vocab_size(g, hp, err));
     MD_TRY(read_attention(&r, arena, hp));
     MD_TRY(read_rope(&r, hp));
     MD_TRY(read_experts(&r, arch, hp));
+    MD_TRY(md_hparams_read_layers(g, arch, arena, hp, err));
+    if (arch->embed_sqrt)
+        hp->embed_scale = sqrtf((float)hp->n_embd);
+    if (arch->wide_scale_layers == hp->n_layer)
+        hp->attn_scale = 1.0f / sqrtf((float)hp->n_embd / (float)hp->n_head[0]);
     if (arch->metadata_scales) {
         MD_TRY(read_f32(&r, "embedding_scale", &hp->embed_scale));
         MD_TRY(read_f32(&r, "residual_scale", &hp->residual_scale));
@@ -224,9 +251,4 @@ md_status md_hparams_read(const md_gguf *g, const md_arch *arch, md_arena *arena
         MD_FAIL_IF(hp->logit_scale == 0.0f, MD_ERR_FORMAT, "'%s.logit_scale' is 0", arch->name);
     }
     return MD_OK;
-}
-
-bool md_hparams_routed(const md_hparams *hp, int32_t layer)
-{
-    return hp->n_expert > 0 && layer >= hp->n_dense_first;
 }

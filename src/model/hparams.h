@@ -11,10 +11,22 @@
 
 typedef enum md_rope_scaling { MD_ROPE_NO_SCALING, MD_ROPE_LINEAR, MD_ROPE_YARN } md_rope_scaling;
 
+/* What may differ from layer to layer beside head counts and widths. */
+typedef struct md_layer_hparams {
+    bool routed; /* has experts */
+    bool windowed;
+    int32_t n_rot;
+    float rope_base;
+    bool rope_scaled;          /* the model's rope scaling applies */
+    float limit, shared_limit; /* clamps of activations, 0: none */
+} md_layer_hparams;
+
 typedef struct md_hparams {
     int32_t n_layer, n_embd, n_vocab, n_ctx;
     int32_t *n_head, *n_head_kv, *n_ff; /* (n_layer), in the arena */
     int32_t dim_k, dim_v, n_rot;
+    float value_scale, attn_softcap, logit_softcap;
+    md_layer_hparams *layer; /* (n_layer), in the arena */
     float norm_eps;
     float rope_base, rope_factor, rope_attn_factor, yarn_beta_fast, yarn_beta_slow, yarn_ext_factor;
     md_rope_scaling rope_scaling;
@@ -29,9 +41,11 @@ typedef struct md_hparams {
 md_status md_hparams_arch(const md_gguf *g, const md_arch **out, md_error *err) MD_MUST_USE;
 md_status md_hparams_read(const md_gguf *g, const md_arch *arch, md_arena *arena, md_hparams *out,
                           md_error *err) MD_MUST_USE;
-/* Does layer l route? */
-bool md_hparams_routed(const md_hparams *hp, int32_t layer);
-/* Frequencies of hp's rope, in radians a position, (n_rot / 2); factors (n_rot / 2) divide them, or NULL. */
-void md_rope_frequencies(const md_hparams *hp, const float *factors, double *freq, float *magnitude);
+/* Fills hp->layer; called by md_hparams_read. */
+md_status md_hparams_read_layers(const md_gguf *g, const md_arch *arch, md_arena *arena, md_hparams *hp,
+                                 md_error *err) MD_MUST_USE;
+/* Frequencies of a layer's rope, in radians a position, (n_rot / 2); factors (n_rot / 2) divide them, or NULL. */
+void md_rope_frequencies(const md_hparams *hp, const md_layer_hparams *l, const float *factors, double *freq,
+                         float *magnitude);
 
 #endif

@@ -132,7 +132,7 @@ static md_status fill_from_hparams(const md_gguf *g, const md_arch *arch, md_are
     info->n_expert_used = hp.n_expert_used;
     info->n_ff_expert = hp.expert_width;
     info->n_expert_shared = info->part[MD_PART_SHARED].tensors > 0;
-    info->n_ff = md_hparams_routed(&hp, 0) ? 0 : hp.n_ff[0];
+    info->n_ff = hp.layer[0].routed ? 0 : hp.n_ff[0];
     info->weights_active = info->weights;
     if (hp.n_expert > 0) {
         char line[160];

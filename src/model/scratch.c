@@ -80,6 +80,7 @@ size_t md_scratch_plan(const md_model *m, const md_session_args *args, md_scratc
     s->v = floats(&p, t * sp->max_v);
     s->att = floats(&p, t * sp->max_q);
     s->ml = floats(&p, t * sp->max_head * 2);
+    s->head_gate = floats(&p, t * sp->max_head);
     s->gate = floats(&p, t * sp->max_ff);
     s->up = floats(&p, t * sp->max_ff);
     s->shared = floats(&p, sp->max_expert > 0 ? t * d : 0);

@@ -36,6 +36,7 @@ typedef struct md_scratch {
     float *q, *k, *v;     /* (T, heads * dim) */
     float *att;           /* (T, H * dim_v) */
     float *ml;            /* (T, H, 2) running maximum and sum */
+    float *head_gate;     /* (T, H) */
     float *gate, *up;     /* (T, F) */
     float *shared;        /* (T, D) */
     md_rows in, mid;      /* forms of h, and of what comes before a block's last product */

@@ -29,17 +29,23 @@ typedef struct md_attn_spec {
     int32_t window;       /* keys seen, the row's own included; 0: all */
     int32_t rope;         /* index of md_model.rope, -1: none */
     float scale, softcap;
-    md_qk_norm qk_norm; /* before rope: over each head, or over all heads together */
+    md_qk_norm qk_norm; /* over each head, or over all heads together */
+    bool qk_norm_last;  /* after rope rather than before it */
+    float value_scale;  /* multiplies the values; 1: none */
     const float *norm;  /* (D) */
     md_weight q, k, v, out;
     const float *q_norm, *k_norm; /* (dim_k) or all heads */
     const float *sinks;           /* (H) or NULL */
+    md_weight gate;               /* (H, D): its sigmoid weighs each head's output; data NULL: none */
+    const float *post_norm;       /* (D): over the branch's output, before the residual; NULL: none */
 } md_attn_spec;
 
 typedef struct md_ffn_spec {
     const float *norm; /* (D) */
     md_ffn_act act;
-    float alpha, limit; /* of MD_FFN_OAI */
+    float alpha, limit;     /* of the activation, in the routed experts */
+    float dense_limit;      /* the limit in the dense part and the shared expert */
+    const float *post_norm; /* (D): over the branch's output, before the residual; NULL: none */
     /* dense: width 0 if there is none */
     int32_t width;
     md_weight gate, up, down;
@@ -64,6 +70,7 @@ typedef struct md_spec {
     int32_t n_layer, n_embd, n_vocab, n_ctx;
     float norm_eps;
     float embed_scale, residual_scale, logit_scale; /* 1: none */
+    float logit_softcap;                            /* 0: none */
     md_rope_spec *rope;                             /* in the arena */
     int32_t n_rope;
     md_layer *layer; /* (n_layer), in the arena */

@@ -160,6 +160,8 @@ static void finish(md_session *s)
         md_matmul(&s->ops, &sp->output, &s->s.in, s->s.logits, sp->n_vocab);
         if (sp->logit_scale != 1.0f)
             s->ops.kern->scale(s->s.logits, 1.0f / sp->logit_scale, n * sp->n_vocab);
+        if (sp->logit_softcap != 0.0f)
+            s->ops.kern->softcap(s->s.logits, n * sp->n_vocab, sp->logit_softcap);
     }
     for (md_seq *q = s->first; q; q = q->next) {
         q->table.length += q->pending;

@@ -50,7 +50,13 @@ static void norm_heads(const md_session *s, const md_attn_spec *a, float *x, con
             s->ops.kern->rms_norm(x + (int64_t)h * a->dim_k, w, x + (int64_t)h * a->dim_k, a->dim_k, eps);
 }
 
-static void turn(const attention_job *j, int64_t i, float *x, int32_t n_head)
+static void norm_queries_and_keys(const md_session *s, const md_attn_spec *a, float *q, float *k)
+{
+    norm_heads(s, a, q, a->q_norm, a->n_head);
+    norm_heads(s, a, k, a->k_norm, a->n_head_kv);
+}
+
+static void turn_heads(const attention_job *j, int64_t i, float *x, int32_t n_head)
 {
     const md_rope_args r = {.cs = j->s->s.cs + i * j->rope->n_rot,
                             .n_rot = j->rope->n_rot,
@@ -69,13 +75,17 @@ static void row_items(void *ctx, int64_t first, int64_t last, int thread)
     for (int64_t i = first; i < last; i++) {
         const md_row *r = &s->s.row[i];
         float *q = s->s.q + i * a->n_head * a->dim_k, *k = s->s.k + i * a->n_head_kv * a->dim_k;
-        const float *v = s->s.v + i * a->n_head_kv * a->dim_v;
-        norm_heads(s, a, q, a->q_norm, a->n_head);
-        norm_heads(s, a, k, a->k_norm, a->n_head_kv);
+        float *v = s->s.v + i * a->n_head_kv * a->dim_v;
+        if (!a->qk_norm_last)
+            norm_queries_and_keys(s, a, q, k);
         if (j->rope) {
-            turn(j, i, q, a->n_head);
-            turn(j, i, k, a->n_head_kv);
+            turn_heads(j, i, q, a->n_head);
+            turn_heads(j, i, k, a->n_head_kv);
         }
+        if (a->qk_norm_last)
+            norm_queries_and_keys(s, a, q, k);
+        if (a->value_scale != 1.0f)
+            s->ops.kern->scale(v, a->value_scale, (int64_t)a->n_head_kv * a->dim_v);
         const int32_t page = r->seq->table.page[r->pos / MD_TILE];
         for (int32_t h = 0; h < a->n_head_kv; h++)
             md_kv_put(s->ops.kern, s->kv, page, j->layer, h, r->pos % MD_TILE, k + (int64_t)h * a->dim_k,
@@ -177,6 +187,20 @@ static void attend_items(void *ctx, int64_t first, int64_t last, int thread)
     }
 }
 
+/* Each head's output times the sigmoid of its gate. */
+static void gate_items(void *ctx, int64_t first, int64_t last, int thread)
+{
+    (void)thread;
+    const attention_job *j = ctx;
+    const md_session *s = j->s;
+    const md_attn_spec *a = j->a;
+    for (int64_t i = first; i < last; i++) {
+        s->ops.kern->sigmoid(s->s.head_gate + i * a->n_head, a->n_head);
+        for (int32_t h = 0; h < a->n_head; h++)
+            s->ops.kern->scale(s->s.att + (i * a->n_head + h) * a->dim_v, s->s.head_gate[i * a->n_head + h], a->dim_v);
+    }
+}
+
 void md_step_attention(md_session *s, int32_t layer)
 {
     const md_spec *sp = &s->model->spec;
@@ -191,9 +215,15 @@ void md_step_attention(md_session *s, int32_t layer)
     md_matmul(&s->ops, &a->q, &s->s.in, s->s.q, a->q.rows);
     md_matmul(&s->ops, &a->k, &s->s.in, s->s.k, a->k.rows);
     md_matmul(&s->ops, &a->v, &s->s.in, s->s.v, a->v.rows);
+    if (a->gate.data)
+        md_matmul(&s->ops, &a->gate, &s->s.in, s->s.head_gate, a->n_head);
     md_pool_run(s->pool, s->n_rows, 2, row_items, &j);
     md_pool_run(s->pool, (int64_t)s->n_blocks * a->n_head_kv, 1, attend_items, &j);
+    if (a->gate.data)
+        md_pool_run(s->pool, s->n_rows, 4, gate_items, &j);
     md_rows_set(&s->s.mid, s->s.att, s->n_rows, (int64_t)a->n_head * a->dim_v);
     md_matmul(&s->ops, &a->out, &s->s.mid, s->s.y, sp->n_embd);
+    if (a->post_norm)
+        md_rms_norm_rows(&s->ops, s->s.y, a->post_norm, s->s.y, s->n_rows, sp->n_embd, sp->norm_eps);
     md_residual(&s->ops, s->s.x, s->s.y, s->n_rows, sp->n_embd, sp->residual_scale);
 }

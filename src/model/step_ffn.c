@@ -9,7 +9,7 @@ static void dense(md_session *s, const md_ffn_spec *f, const md_weight *gate, co
 {
     md_matmul(&s->ops, gate, &s->s.in, s->s.gate, width);
     md_matmul(&s->ops, up, &s->s.in, s->s.up, width);
-    md_ffn_activate(&s->ops, f->act, f->alpha, f->limit, s->s.gate, s->s.up, s->s.gate, s->n_rows, width);
+    md_ffn_activate(&s->ops, f->act, f->alpha, f->dense_limit, s->s.gate, s->s.up, s->s.gate, s->n_rows, width);
     md_rows_set(&s->s.mid, s->s.gate, s->n_rows, width);
     md_matmul(&s->ops, down, &s->s.mid, out, s->model->spec.n_embd);
 }
@@ -122,6 +122,8 @@ bool md_step_ffn(md_session *s, int32_t layer)
     } else {
         dense(s, f, &f->gate, &f->up, &f->down, f->width, s->s.y);
     }
+    if (f->post_norm)
+        md_rms_norm_rows(&s->ops, s->s.y, f->post_norm, s->s.y, s->n_rows, sp->n_embd, sp->norm_eps);
     md_residual(&s->ops, s->s.x, s->s.y, s->n_rows, sp->n_embd, sp->residual_scale);
     return true;
 }

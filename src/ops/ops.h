@@ -51,7 +51,8 @@ void md_rms_norm_rows(const md_ops *o, const float *x, const float *w, float *y,
 /* x (T, D) += y * r; r == 1: plain addition. */
 void md_residual(const md_ops *o, float *x, const float *y, int64_t n, int64_t d, float r);
 
-typedef enum md_ffn_act { MD_FFN_SILU, MD_FFN_OAI } md_ffn_act;
+/* MD_FFN_SILU with a limit above 0 clamps: silu(gate) from above, up on both sides. */
+typedef enum md_ffn_act { MD_FFN_SILU, MD_FFN_OAI, MD_FFN_GELU } md_ffn_act;
 /* y = act(gate) * up, row by row; rows of width f. y may be gate. */
 void md_ffn_activate(const md_ops *o, md_ffn_act act, float alpha, float limit, const float *gate, const float *up,
                      float *y, int64_t n, int64_t f);

@@ -63,6 +63,10 @@ static void activate_items(void *ctx, int64_t first, int64_t last, int thread)
         const float *gate = j->x + t * j->stride, *up = j->y + t * j->stride;
         if (j->act == MD_FFN_OAI)
             j->o->kern->oai_mul(gate, up, j->out + t * j->d, j->d, j->a, j->b);
+        else if (j->act == MD_FFN_GELU)
+            j->o->kern->gelu_mul(gate, up, j->out + t * j->d, j->d);
+        else if (j->b > 0.0f)
+            j->o->kern->silu_clamp_mul(gate, up, j->out + t * j->d, j->d, j->b);
         else
             j->o->kern->silu_mul(gate, up, j->out + t * j->d, j->d);
     }

@@ -133,7 +133,8 @@ static md_status gather(md_jrun *r, const md_chat_args *args, md_jdict *vars)
         const md_jstr key = {.s = own[i], .n = strlen(own[i])};
         MD_TRY(md_jdict_get(r, vars, md_jtext(&key), &given));
         if (given)
-            return md_fail(r->err, MD_ERR_ARGUMENT, "'%s' has an argument of its own and cannot be set by the JSON", own[i]);
+            return md_fail(r->err, MD_ERR_ARGUMENT, "'%s' has an argument of its own and cannot be set by the JSON",
+                           own[i]);
     }
     MD_TRY(md_jdict_set_name(r, vars, "add_generation_prompt", md_jbool(args->add_generation_prompt)));
     MD_TRY(text_value(r, args->bos_token ? args->bos_token : "", MD_SEGMENT_TEMPLATE, &v));
@@ -212,9 +213,10 @@ static md_status run(md_jrun *r, const md_chat_args *args, md_rendered *out)
 md_status md_template_render_limited(const md_template *t, const md_chat_args *args, const md_jinja_limits *limits,
                                      md_rendered *out, md_error *err)
 {
+    if (out)
+        *out = (md_rendered){0};
     MD_FAIL_IF(!t || !args || !out || (!args->message && args->n_messages), MD_ERR_ARGUMENT,
                "md_template_render needs a template, its arguments and a place for the result");
-    *out = (md_rendered){0};
     md_jrun r = {.limit = *limits, .program = &t->program, .err = err, .now = args->now, .line = 1};
     const md_status status = run(&r, args, out);
     md_arena_done(&r.arena);

@@ -69,8 +69,8 @@ typedef struct md_jnodes {
 /* Arguments as written: positional, name=value, *star, **star2. */
 typedef struct md_jargs {
     md_jnodes positional;
-    md_jnodes named;            /* values */
-    const md_jstr **name;       /* [named.n] */
+    md_jnodes named;               /* values */
+    const md_jstr **name;          /* [named.n] */
     struct md_jnode *star, *star2; /* or NULL */
 } md_jargs;
 
@@ -83,8 +83,8 @@ typedef struct md_jnode {
     md_jval value;
     struct md_jnode *a, *b, *c;
     md_jnodes list, rest;
-    const md_jargs *args;             /* NULL: none */
-    const struct md_jbuiltin *fn;     /* NULL: no filter or test of that name */
+    const md_jargs *args;         /* NULL: none */
+    const struct md_jbuiltin *fn; /* NULL: no filter or test of that name */
 } md_jnode;
 
 /* Symbols that every template has, in this order; further names follow. */

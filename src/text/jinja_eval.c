@@ -98,7 +98,7 @@ md_status md_jeval_args(md_jrun *r, md_jscope *s, const md_jargs *args, md_jcall
         return MD_OK;
     if (args->positional.n || args->star) {
         md_jlist *l = md_jlist_new(r, args->positional.n, MD_J_PLAIN);
-        md_jval v;
+        md_jval v = md_jnone();
         if (!l)
             return r->status;
         for (size_t i = 0; i < args->positional.n; i++) {
@@ -269,18 +269,21 @@ static md_status compare(md_jrun *r, int op, md_jval a, md_jval b, bool *yes)
     int order;
     switch (op) {
     case MD_JOP('=', '='): return md_jequal(r, a, b, yes);
-    case MD_JOP('!', '='): MD_TRY(md_jequal(r, a, b, yes)); *yes = !*yes; return MD_OK;
+    case MD_JOP('!', '='):
+        MD_TRY(md_jequal(r, a, b, yes));
+        *yes = !*yes;
+        return MD_OK;
     case MD_JOP_IN: return md_jcontains(r, b, a, yes);
-    case MD_JOP_NOT_IN: MD_TRY(md_jcontains(r, b, a, yes)); *yes = !*yes; return MD_OK;
+    case MD_JOP_NOT_IN:
+        MD_TRY(md_jcontains(r, b, a, yes));
+        *yes = !*yes;
+        return MD_OK;
     default: break;
     }
     MD_TRY(md_jorder(r, a, b, &order));
     const bool nan = md_jis_number(a) && md_jis_number(b) &&
                      (md_jas_float(a) != md_jas_float(a) || md_jas_float(b) != md_jas_float(b));
-    *yes = !nan && (op == '<'                ? order < 0
-                    : op == '>'              ? order > 0
-                    : op == MD_JOP('<', '=') ? order <= 0
-                                             : order >= 0);
+    *yes = !nan && (op == '<' ? order < 0 : op == '>' ? order > 0 : op == MD_JOP('<', '=') ? order <= 0 : order >= 0);
     return MD_OK;
 }
 

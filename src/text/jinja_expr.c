@@ -80,7 +80,7 @@ static md_status parse_name(md_jparser *p, md_jnode *n)
         const char *name;
         enum md_jkind kind;
         bool b;
-    } constant[] = {{"true", MD_J_BOOL, true}, {"True", MD_J_BOOL, true},   {"false", MD_J_BOOL, false},
+    } constant[] = {{"true", MD_J_BOOL, true},   {"True", MD_J_BOOL, true},  {"false", MD_J_BOOL, false},
                     {"False", MD_J_BOOL, false}, {"none", MD_J_NONE, false}, {"None", MD_J_NONE, false}};
     for (size_t i = 0; i < sizeof constant / sizeof *constant; i++)
         if (md_jskip_name(p, constant[i].name)) {
@@ -150,13 +150,15 @@ static md_status grow_names(md_jparser *p, md_jargs *args, size_t n, const md_js
     return MD_OK;
 }
 
-static md_status parse_arg(md_jparser *p, md_jargs *args, md_jnode_list *positional, md_jnode_list *named, md_jnode *over)
+static md_status parse_arg(md_jparser *p, md_jargs *args, md_jnode_list *positional, md_jnode_list *named,
+                           md_jnode *over)
 {
     md_jnode *value;
     const bool star2 = md_jskip_op(p, MD_JOP('*', '*')), star = !star2 && md_jskip_op(p, '*');
     const bool keyword = p->t->type == MD_JT_NAME && p->t[1].type == MD_JT_OPERATOR && p->t[1].code == '=';
     const md_jstr *name = NULL;
-    if (args->star2 || ((star || (!star2 && !keyword)) && args->star) || (!star && !star2 && !keyword && named->nodes.n))
+    if (args->star2 || ((star || (!star2 && !keyword)) && args->star) ||
+        (!star && !star2 && !keyword && named->nodes.n))
         return md_jparse_fail(p, "arguments in the order: values, name=value, *list, **dict");
     if (!star && !star2 && keyword) {
         MD_TRY(take_name(p, &name));
@@ -242,7 +244,8 @@ static md_status parse_attribute(md_jparser *p, md_jnode *n)
 static md_status parse_one_postfix(md_jparser *p, md_jnode **io, bool calls_only, bool *more)
 {
     md_jnode *n;
-    const bool call = md_jis_op(p, '('), dot = !calls_only && md_jis_op(p, '.'), item = !calls_only && md_jis_op(p, '[');
+    const bool call = md_jis_op(p, '('), dot = !calls_only && md_jis_op(p, '.'),
+               item = !calls_only && md_jis_op(p, '[');
     *more = call || dot || item;
     if (!*more)
         return MD_OK;

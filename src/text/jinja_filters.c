@@ -123,7 +123,8 @@ static md_status f_truncate(md_jrun *r, const md_jcall *c, md_jval *out)
         MD_TRY(md_jarg_str(r, c->arg[2], "the filter truncate", &end));
     const int64_t end_points = (int64_t)md_jstr_points(end);
     if (length < end_points || leeway < 0)
-        return md_jfail(r, MD_ERR_FORMAT, "the filter truncate needs a length of at least its end's, and no negative leeway");
+        return md_jfail(r, MD_ERR_FORMAT,
+                        "the filter truncate needs a length of at least its end's, and no negative leeway");
     MD_TRY(md_jlength(r, c->self, &points));
     *out = c->self;
     if (points <= (uint64_t)length + (uint64_t)leeway)
@@ -263,6 +264,8 @@ static md_status f_int(md_jrun *r, const md_jcall *c, md_jval *out)
     if (c->self.kind == MD_J_UNDEFINED)
         return md_jfail_undefined(r, c->self);
     MD_TRY(md_jarg_int(r, c->arg[1], "the filter int", &base));
+    if (c->self.kind == MD_J_STR)
+        MD_TRY(md_jcharge_bytes(r, c->self.u.str->n)); /* white space around a number has no limit */
     bool ok = false;
     if (c->self.kind == MD_J_STR)
         ok = md_jread_int(c->self.u.str, base < 0 || base > 36 ? -1 : (int)base, &i) ||
@@ -283,6 +286,8 @@ static md_status f_float(md_jrun *r, const md_jcall *c, md_jval *out)
     if (c->self.kind == MD_J_UNDEFINED)
         return md_jfail_undefined(r, c->self);
     bool ok = md_jis_number(c->self);
+    if (c->self.kind == MD_J_STR)
+        MD_TRY(md_jcharge_bytes(r, c->self.u.str->n));
     if (ok)
         f = md_jas_float(c->self);
     else if (c->self.kind == MD_J_STR)

@@ -14,9 +14,10 @@ enum { MAX_WIDTH = 1 << 20, MAX_PRECISION = 100, NUMBER_ROOM = 512 };
 
 /* How one value is to be written. */
 typedef struct spec {
-    bool left, center, sign, space, zero, alternate;
+    bool left, center, inner; /* where the value stands; inner: fill goes between sign and digits; else at the right */
+    bool sign, space, alternate;
     char fill[5];
-    char group; /* ',' or '_' between thousands, or 0 */
+    char group;               /* ',' or '_' between thousands, or 0 */
     int64_t width, precision; /* precision -1: not given */
     char type;                /* 0: not given */
 } spec;
@@ -79,15 +80,14 @@ static void group_digits(char text[NUMBER_ROOM], char by)
 static void put_number(md_jout *o, const char *prefix, const char *digits, const spec *s, unsigned char from)
 {
     const int64_t n = (int64_t)(strlen(prefix) + strlen(digits)), room = s->width > n ? s->width - n : 0;
-    const int64_t before = s->left ? 0 : s->center ? room / 2 : room;
-    const bool zeros = s->zero && !s->left && !s->center;
-    for (int64_t i = 0; !zeros && i < before && !o->failed; i++)
+    const int64_t before = s->left || s->inner ? 0 : s->center ? room / 2 : room, inner = s->inner ? room : 0;
+    for (int64_t i = 0; i < before && !o->failed; i++)
         md_jout_puts(o, s->fill, MD_SEGMENT_TEMPLATE);
     md_jout_puts(o, prefix, from);
-    if (zeros)
-        md_jout_fill(o, '0', (size_t)room, from);
+    for (int64_t i = 0; i < inner && !o->failed; i++)
+        md_jout_puts(o, s->fill, from);
     md_jout_puts(o, digits, from);
-    for (int64_t i = zeros ? room : before; i < room && !o->failed; i++)
+    for (int64_t i = before + inner; i < room && !o->failed; i++)
         md_jout_puts(o, s->fill, MD_SEGMENT_TEMPLATE);
 }
 
@@ -127,6 +127,10 @@ static md_status put_float(md_jrun *r, md_jout *o, double f, const spec *s, unsi
 static void put_text(md_jout *o, const md_jstr *text, const spec *s)
 {
     size_t n = text->n;
+    if (md_jcharge_bytes(o->r, n) != MD_OK) { /* a precision may drop most of it again */
+        o->failed = true;
+        return;
+    }
     int64_t points = (int64_t)md_jstr_points(text);
     if (s->precision >= 0 && points > s->precision) {
         n = md_jpoint_offset(text, (size_t)s->precision);
@@ -221,11 +225,12 @@ static md_status percent_size(md_jrun *r, percent *p, const md_jstr *f, size_t *
 static md_status percent_spec(md_jrun *r, percent *p, const md_jstr *f, size_t *at, spec *s)
 {
     *s = (spec){.precision = -1, .fill = " "};
+    bool zero = false;
     for (; *at < f->n && f->s[*at] && strchr("-+ 0#", f->s[*at]); ++*at) {
         s->left |= f->s[*at] == '-';
         s->sign |= f->s[*at] == '+';
         s->space |= f->s[*at] == ' ';
-        s->zero |= f->s[*at] == '0';
+        zero |= f->s[*at] == '0';
         s->alternate |= f->s[*at] == '#';
     }
     MD_TRY(percent_size(r, p, f, at, MAX_WIDTH, &s->width));
@@ -243,6 +248,9 @@ static md_status percent_spec(md_jrun *r, percent *p, const md_jstr *f, size_t *
     if (*at >= f->n)
         return bad_spec(r);
     s->type = f->s[(*at)++];
+    s->inner = zero && !s->left && !strchr("srac", s->type);
+    if (s->inner)
+        s->fill[0] = '0';
     if (s->precision > MAX_PRECISION && !strchr("sra", s->type))
         return bad_spec(r);
     return MD_OK;
@@ -316,7 +324,8 @@ md_status md_jformat_percent(md_jrun *r, const md_jstr *f, md_jval values, const
             MD_TRY(percent_field(r, &p, f, &at, &o));
     }
     const bool tuple = values.kind == MD_J_LIST && values.u.list->flavor == MD_J_TUPLE;
-    const bool mapping = values.kind == MD_J_DICT || values.kind == MD_J_UNDEFINED || (values.kind == MD_J_LIST && !tuple);
+    const bool mapping = values.kind == MD_J_DICT || values.kind == MD_J_UNDEFINED ||
+                         (values.kind == MD_J_LIST && !tuple);
     if (!p.by_name && !mapping && p.next < (tuple ? values.u.list->n : 1))
         return md_jfail(r, MD_ERR_FORMAT, "a format has fewer fields than there are values");
     *out = md_jout_finish(&o, false);
@@ -341,10 +350,14 @@ static md_status brace_spec(md_jrun *r, const md_jstr *f, size_t at, size_t end,
         memset(s->fill, 0, sizeof s->fill);
         memcpy(s->fill, f->s + at, first);
         at += first;
+        if (!s->fill[0])
+            return bad_spec(r);
     }
-    if (at < end && is_align(f->s[at])) {
+    const bool aligned = at < end && is_align(f->s[at]);
+    if (aligned) {
         s->left = f->s[at] == '<';
         s->center = f->s[at] == '^';
+        s->inner = f->s[at] == '=';
         at++;
     }
     if (at < end && (f->s[at] == '+' || f->s[at] == '-' || f->s[at] == ' ')) {
@@ -354,7 +367,10 @@ static md_status brace_spec(md_jrun *r, const md_jstr *f, size_t at, size_t end,
     }
     s->alternate = at < end && f->s[at] == '#';
     at += s->alternate;
-    s->zero = at < end && f->s[at] == '0' && number;
+    if (at < end && f->s[at] == '0' && !filled) {
+        s->fill[0] = '0';
+        s->inner |= number && !aligned;
+    }
     MD_TRY(read_number(r, &text, &at, MAX_WIDTH, &s->width));
     if (at < end && (f->s[at] == ',' || f->s[at] == '_'))
         s->group = f->s[at++];
@@ -404,6 +420,7 @@ static md_status brace_lookup(md_jrun *r, const md_jcall *c, const md_jstr *f, s
         *out = c->positional[index];
     } else {
         size_t i = 0;
+        MD_TRY(md_jcharge(r, 1 + c->n_named / 8));
         while (i < c->n_named && !md_jstr_same(c->name[i], &name))
             i++;
         if (i == c->n_named)
@@ -480,7 +497,8 @@ md_status md_jformat_braces(md_jrun *r, const md_jstr *f, const md_jcall *c, con
         }
         const char *close = b == '{' ? memchr(f->s + at, '}', f->n - at) : NULL;
         if (!close || memchr(f->s + at + 1, '{', (size_t)(close - f->s) - at - 1))
-            return md_jfail(r, MD_ERR_FORMAT, "a format has a '{' or '}' without its other half, or a field in a field");
+            return md_jfail(r, MD_ERR_FORMAT,
+                            "a format has a '{' or '}' without its other half, or a field in a field");
         const size_t end = (size_t)(close - f->s);
         MD_TRY(brace_field(r, c, f, at + 1, end, &automatic, &o));
         at = end + 1;

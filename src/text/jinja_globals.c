@@ -216,11 +216,20 @@ static bool directive(const civil *t, char code, char pad, char out[ROOM])
     case 'W': v = (t->yearday + 7 - (t->weekday + 6) % 7) / 7; break;
     case 'm': v = t->month; break;
     case 'd': v = t->day; break;
-    case 'e': v = t->day; number = pad ? number : "%2d"; break;
+    case 'e':
+        v = t->day;
+        number = pad ? number : "%2d";
+        break;
     case 'H': v = t->hour; break;
-    case 'k': v = t->hour; number = pad ? number : "%2d"; break;
+    case 'k':
+        v = t->hour;
+        number = pad ? number : "%2d";
+        break;
     case 'I': v = hour12; break;
-    case 'l': v = hour12; number = pad ? number : "%2d"; break;
+    case 'l':
+        v = hour12;
+        number = pad ? number : "%2d";
+        break;
     case 'M': v = t->minute; break;
     case 'S': v = t->second; break;
     case 'y': v = (int)(t->year % 100); break;

@@ -114,7 +114,7 @@ static md_status key_order(md_jrun *r, const style *st, const md_jdict *d, md_jl
     const md_jval yes = md_jbool(true);
     md_jcall c = {.self = md_jseq(*keys), .name = names, .named = &yes, .n_named = 1};
     md_jval sorted;
-    MD_TRY(md_jcall_builtin(r, md_jfilter_find(&sort), &c, &sorted));
+    MD_TRY(md_jcall_filter(r, md_jtext(&sort), &c, &sorted));
     *keys = sorted.u.list;
     return MD_OK;
 }
@@ -261,7 +261,8 @@ static md_status to_dict(md_jrun *r, json_t *j, int depth, md_jval *out)
 static md_status to_value(md_jrun *r, json_t *j, int depth, md_jval *out)
 {
     if (depth > MD_J_MAX_VALUE_DEPTH)
-        return md_jfail(r, MD_ERR_LIMIT, "the variables' JSON is nested more than %d levels deep", MD_J_MAX_VALUE_DEPTH);
+        return md_jfail(r, MD_ERR_LIMIT, "the variables' JSON is nested more than %d levels deep",
+                        MD_J_MAX_VALUE_DEPTH);
     *out = md_jnone();
     switch (json_typeof(j)) {
     case JSON_OBJECT: return to_dict(r, j, depth, out);
@@ -283,7 +284,8 @@ md_status md_jfrom_json(md_jrun *r, const char *json, md_jval *out)
     json_t *j = json_loads(json, JSON_ALLOW_NUL, &why);
     if (!j) {
         r->status = MD_ERR_ARGUMENT;
-        return md_fail(r->err, MD_ERR_ARGUMENT, "the variables for the template are no JSON: line %d: %s", why.line, why.text);
+        return md_fail(r->err, MD_ERR_ARGUMENT, "the variables for the template are no JSON: line %d: %s", why.line,
+                       why.text);
     }
     const md_status status = to_value(r, j, 0, out);
     json_decref(j);

@@ -10,9 +10,9 @@ enum { MAX_NESTING = 256 }; /* open brackets inside one tag */
 typedef struct lexer {
     const char *s; /* the normalised source */
     size_t n, at;
-    int line;          /* of s[counted] */
+    int line; /* of s[counted] */
     size_t counted;
-    bool line_starting; /* the previous tag ended with a line break, or nothing came before */
+    bool line_starting;     /* the previous tag ended with a line break, or nothing came before */
     char open[MAX_NESTING]; /* closing brackets expected */
     int n_open;
     md_arena *arena;
@@ -221,9 +221,7 @@ static md_status lex_number(lexer *x)
     len = base == 10 ? 0 : digit_run(x, start + 2, base);
     text.n = len ? len + 2 : 0;
     if (!len) {
-        text.n = x->s[start] == '0' ? 1 : digit_run(x, start, 10);
-        while (x->s[start] == '0' && starts(x, start + text.n, "0"))
-            text.n++;
+        text.n = digit_run(x, start, x->s[start] == '0' ? 1 : 10); /* 0 and 00 are numbers, 07 is none */
     }
     t.type = MD_JT_INT;
     if (!md_jread_int(&text, len ? base : 10, &t.number.i))

@@ -142,10 +142,17 @@ static md_status l_copy(md_jrun *r, const md_jcall *c, md_jval *out)
 }
 
 const md_jbuiltin md_jlist_methods[] = {
-    {"append", l_append, "object", 1}, {"clear", l_clear, "", 0},         {"copy", l_copy, "", 0},
-    {"count", l_count, "value", 1},    {"extend", l_extend, "iterable", 1}, {"index", l_index, "value", 1},
-    {"insert", l_insert, "index object", 2}, {"pop", l_pop, "index", 0},    {"remove", l_remove, "value", 1},
-    {"reverse", l_reverse, "", 0},     {NULL, NULL, NULL, 0},
+    {"append", l_append, "object", 1},
+    {"clear", l_clear, "", 0},
+    {"copy", l_copy, "", 0},
+    {"count", l_count, "value", 1},
+    {"extend", l_extend, "iterable", 1},
+    {"index", l_index, "value", 1},
+    {"insert", l_insert, "index object", 2},
+    {"pop", l_pop, "index", 0},
+    {"remove", l_remove, "value", 1},
+    {"reverse", l_reverse, "", 0},
+    {NULL, NULL, NULL, 0},
 };
 
 /* ---- dicts ---- */
@@ -231,8 +238,14 @@ static md_status d_copy(md_jrun *r, const md_jcall *c, md_jval *out)
 }
 
 const md_jbuiltin md_jdict_methods[] = {
-    {"clear", d_clear, "", 0}, {"copy", d_copy, "", 0},      {"get", d_get, "key default", 1},
-    {"items", d_items, "", 0}, {"keys", d_keys, "", 0},      {"pop", d_pop, "key default", 1},
-    {"setdefault", d_setdefault, "key default", 1},          {"update", d_update, NULL, 0},
-    {"values", d_values, "", 0}, {NULL, NULL, NULL, 0},
+    {"clear", d_clear, "", 0},
+    {"copy", d_copy, "", 0},
+    {"get", d_get, "key default", 1},
+    {"items", d_items, "", 0},
+    {"keys", d_keys, "", 0},
+    {"pop", d_pop, "key default", 1},
+    {"setdefault", d_setdefault, "key default", 1},
+    {"update", d_update, NULL, 0},
+    {"values", d_values, "", 0},
+    {NULL, NULL, NULL, 0},
 };

@@ -165,7 +165,8 @@ md_status md_jbinary(md_jrun *r, int op, md_jval a, md_jval b, md_jval *out)
         out->from = from;
         return MD_OK;
     }
-    if (op == '+' && a.kind == MD_J_LIST && b.kind == MD_J_LIST && is_sequence(a) && a.u.list->flavor == b.u.list->flavor)
+    if (op == '+' && a.kind == MD_J_LIST && b.kind == MD_J_LIST && is_sequence(a) &&
+        a.u.list->flavor == b.u.list->flavor)
         return add_lists(r, a.u.list, b.u.list, out);
     if (op == '*' && is_sequence(a) && md_jis_integral(b))
         return repeat(r, a, md_jas_int(b), out);
@@ -246,7 +247,8 @@ md_status md_jget_item(md_jrun *r, md_jval v, md_jval index, md_jval *out)
     if (v.kind == MD_J_UNDEFINED)
         return md_jfail_undefined(r, v);
     *out = md_jundefined(index.kind == MD_J_STR ? index.u.str : NULL);
-    if (v.kind == MD_J_DICT && index.kind != MD_J_DICT && (index.kind != MD_J_LIST || index.u.list->flavor == MD_J_TUPLE)) {
+    if (v.kind == MD_J_DICT && index.kind != MD_J_DICT &&
+        (index.kind != MD_J_LIST || index.u.list->flavor == MD_J_TUPLE)) {
         md_jval *value;
         MD_TRY(md_jdict_get(r, v.u.dict, index, &value));
         if (value) {

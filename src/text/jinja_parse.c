@@ -59,7 +59,7 @@ static void describe(const md_jtoken *t, char *out, size_t room)
     }
 }
 
-md_status md_jparse_fail(md_jparser *p, const char *expected)
+md_status(md_jparse_fail)(md_jparser *p, const char *expected)
 {
     char found[80];
     describe(p->t, found, sizeof found);
@@ -399,9 +399,17 @@ static const struct {
     const char *tag;
     md_status (*parse)(md_jparser *p, md_jnode *n); /* from behind the tag's name to before the last tag's end */
 } statements[] = {
-    {"if", parse_if},         {"for", parse_for},           {"set", parse_set},       {"macro", parse_macro},
-    {"call", parse_call_block}, {"filter", parse_filter_block}, {"with", parse_with},     {"print", parse_print},
-    {"break", parse_jump},    {"continue", parse_jump},     {"generation", parse_generation},
+    {"if", parse_if},
+    {"for", parse_for},
+    {"set", parse_set},
+    {"macro", parse_macro},
+    {"call", parse_call_block},
+    {"filter", parse_filter_block},
+    {"with", parse_with},
+    {"print", parse_print},
+    {"break", parse_jump},
+    {"continue", parse_jump},
+    {"generation", parse_generation},
 };
 
 static md_status parse_statement(md_jparser *p, md_jnode **out)
@@ -496,7 +504,8 @@ static md_status parse_all(md_jparser *p, md_jnodes *out)
 md_status md_jparse(const char *source, size_t n, md_jprogram *out, md_error *err)
 {
     *out = (md_jprogram){0};
-    MD_FAIL_IF(n > MD_J_MAX_SOURCE, MD_ERR_LIMIT, "the template has %zu bytes, at most %d are allowed", n, MD_J_MAX_SOURCE);
+    MD_FAIL_IF(n > MD_J_MAX_SOURCE, MD_ERR_LIMIT, "the template has %zu bytes, at most %d are allowed", n,
+               MD_J_MAX_SOURCE);
     md_jtokens tokens = {0};
     md_jprogram made = {0};
     md_status status = md_jlex(source, n, &made.arena, &tokens, err);

@@ -12,7 +12,7 @@ typedef struct md_jparser {
     md_arena *arena;
     md_error *err;
     int nest;
-    int loops;       /* open for loops: break and continue need one */
+    int loops;        /* open for loops: break and continue need one */
     unsigned special; /* MD_JM_* mentioned so far in the macro being parsed */
     const md_jstr **symbol;
     size_t n_symbols, symbol_cap;
@@ -26,8 +26,10 @@ typedef struct md_jnode_list {
     size_t cap;
 } md_jnode_list;
 
-md_status md_jparse_fail(md_jparser *p, const char *expected); /* at the current token */
-md_status md_jparse_enter(md_jparser *p) MD_MUST_USE;          /* one level deeper; leave with p->nest-- */
+/* Fails at the current token. The macro gives back the code itself (base/status.h). */
+md_status md_jparse_fail(md_jparser *p, const char *expected);
+#define md_jparse_fail(p, expected) md_second((md_jparse_fail)((p), (expected)), MD_ERR_FORMAT)
+md_status md_jparse_enter(md_jparser *p) MD_MUST_USE; /* one level deeper; leave with p->nest-- */
 bool md_jis_op(const md_jparser *p, int code);
 bool md_jis_name(const md_jparser *p, const char *name);
 bool md_jskip_op(md_jparser *p, int code);

@@ -51,8 +51,8 @@ void md_jfloat_text(double f, char out[MD_J_FLOAT_ROOM])
     const int n = (int)strlen(digits);
     const char *sign = signbit(f) ? "-" : "";
     if (exponent < -4 || exponent >= 16)
-        snprintf(out, MD_J_FLOAT_ROOM, "%s%c%s%se%c%02d", sign, digits[0], n > 1 ? "." : "", digits + 1, exponent < 0 ? '-' : '+',
-                 abs(exponent));
+        snprintf(out, MD_J_FLOAT_ROOM, "%s%c%s%se%c%02d", sign, digits[0], n > 1 ? "." : "", digits + 1,
+                 exponent < 0 ? '-' : '+', abs(exponent));
     else if (exponent < 0)
         snprintf(out, MD_J_FLOAT_ROOM, "%s0.%.*s%s", sign, -exponent - 1, "0000", digits);
     else if (n <= exponent + 1)
@@ -67,7 +67,8 @@ static void repr_depth(md_jout *o, md_jval v, int depth);
 
 static void give_up(md_jout *o)
 {
-    md_jfail(o->r, MD_ERR_LIMIT, "a value is nested more than %d levels deep, or contains itself", MD_J_MAX_VALUE_DEPTH);
+    md_jfail(o->r, MD_ERR_LIMIT, "a value is nested more than %d levels deep, or contains itself",
+             MD_J_MAX_VALUE_DEPTH);
     o->failed = true;
 }
 
@@ -103,7 +104,11 @@ static void repr_point(md_jout *o, const md_jstr *s, size_t at, size_t len, char
         md_jout_part(o, s, at, len);
         return;
     } else
-        snprintf(text, sizeof text, cp < 0x100 ? "\\x%02" PRIx32 : cp < 0x10000 ? "\\u%04" PRIx32 : "\\U%08" PRIx32, cp);
+        snprintf(text, sizeof text,
+                 cp < 0x100     ? "\\x%02" PRIx32
+                 : cp < 0x10000 ? "\\u%04" PRIx32
+                                : "\\U%08" PRIx32,
+                 cp);
     md_jout_puts(o, text, from);
 }
 

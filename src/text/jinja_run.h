@@ -61,7 +61,7 @@ typedef struct md_jscope {
     struct md_jbinding {
         int symbol;
         md_jval value;
-    } *binding;
+    } * binding;
     size_t n, cap;
     bool captured; /* a macro refers to it: it may not be reused for the next iteration */
 } md_jscope;
@@ -75,7 +75,7 @@ typedef struct md_jloop {
     const md_jnode *node; /* the for statement */
     md_jscope *scope;     /* outside of the loop */
     md_jlist *source;
-    size_t at; /* next of source */
+    size_t at;      /* next of source */
     bool filtered;  /* source has passed the condition already */
     bool has_after; /* after was drawn ahead */
     md_jval before, current, after;
@@ -110,7 +110,8 @@ md_status md_jenter(md_jrun *r, int line) MD_MUST_USE;
 /* --- globals, and text functions that several tables use --- */
 /* range, namespace, dict, cycler, joiner, raise_exception, and strftime_now if r->now >= 0. */
 md_status md_jglobals(md_jrun *r, md_jscope *s) MD_MUST_USE;
-md_status md_jglobal_set(md_jrun *r, md_jscope *s, const char *name, md_jval v) MD_MUST_USE; /* if the template uses it */
+md_status md_jglobal_set(md_jrun *r, md_jscope *s, const char *name,
+                         md_jval v) MD_MUST_USE; /* if the template uses it */
 /* Python's format % values, and "...".format(...). */
 md_status md_jformat_percent(md_jrun *r, const md_jstr *format, md_jval values, const md_jstr **out) MD_MUST_USE;
 md_status md_jformat_braces(md_jrun *r, const md_jstr *format, const md_jcall *c, const md_jstr **out) MD_MUST_USE;

@@ -102,7 +102,8 @@ static md_status sort_keyed(md_jrun *r, keyed *a, size_t n, bool reverse, md_jva
 }
 
 /* The key for "a,b" is the list of both. */
-static md_status sort_key(md_jrun *r, md_jval item, const md_jval *attribute, const md_jval *case_sensitive, md_jval *key)
+static md_status sort_key(md_jrun *r, md_jval item, const md_jval *attribute, const md_jval *case_sensitive,
+                          md_jval *key)
 {
     if (!attribute || attribute->kind != MD_J_STR || !memchr(attribute->u.str->s, ',', attribute->u.str->n)) {
         MD_TRY(get_path(r, item, attribute, NULL, key));

@@ -77,6 +77,7 @@ static md_status m_removeprefix(md_jrun *r, const md_jcall *c, md_jval *out)
 {
     const md_jstr *s = c->self.u.str, *prefix;
     MD_TRY(md_jarg_str(r, c->arg[0], "removeprefix", &prefix));
+    MD_TRY(md_jcharge_bytes(r, prefix->n));
     const size_t cut = md_jstr_starts(s, prefix) ? prefix->n : 0;
     return text_result(r, md_jstr_sub(r, s, cut, s->n - cut), out);
 }
@@ -85,6 +86,7 @@ static md_status m_removesuffix(md_jrun *r, const md_jcall *c, md_jval *out)
 {
     const md_jstr *s = c->self.u.str, *suffix;
     MD_TRY(md_jarg_str(r, c->arg[0], "removesuffix", &suffix));
+    MD_TRY(md_jcharge_bytes(r, suffix->n));
     const size_t cut = md_jstr_ends(s, suffix) ? suffix->n : 0;
     return text_result(r, md_jstr_sub(r, s, 0, s->n - cut), out);
 }
@@ -502,18 +504,25 @@ static md_status m_isspace(md_jrun *r, const md_jcall *c, md_jval *out)
     return all(r, c, is_space, out);
 }
 
+/* The test of that name, as a method. */
+static md_status as_test(md_jrun *r, const md_jcall *c, const char *name, md_jval *out)
+{
+    const md_jstr str = {.s = name, .n = strlen(name)};
+    md_jcall test = {.self = c->self};
+    bool yes = false;
+    MD_TRY(md_jcall_test(r, md_jtext(&str), &test, &yes));
+    *out = md_jbool(yes);
+    return MD_OK;
+}
+
 static md_status m_isupper(md_jrun *r, const md_jcall *c, md_jval *out)
 {
-    md_jcall test = {.self = c->self};
-    const md_jstr name = {.s = "upper", .n = 5};
-    return md_jcall_builtin(r, md_jtest_find(&name), &test, out);
+    return as_test(r, c, "upper", out);
 }
 
 static md_status m_islower(md_jrun *r, const md_jcall *c, md_jval *out)
 {
-    md_jcall test = {.self = c->self};
-    const md_jstr name = {.s = "lower", .n = 5};
-    return md_jcall_builtin(r, md_jtest_find(&name), &test, out);
+    return as_test(r, c, "lower", out);
 }
 
 const md_jbuiltin md_jstr_methods[] = {

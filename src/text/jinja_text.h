@@ -29,9 +29,9 @@ bool md_jstr_starts(const md_jstr *s, const md_jstr *with);
 bool md_jstr_ends(const md_jstr *s, const md_jstr *with);
 
 /* --- code points --- */
-size_t md_jpoint_len(const char *s, size_t n); /* bytes of the one at s; n > 0 */
+size_t md_jpoint_len(const char *s, size_t n);          /* bytes of the one at s; n > 0 */
 size_t md_jpoint_len_before(const char *s, size_t end); /* of the one that ends at s + end; end > 0 */
-uint32_t md_jpoint(const char *s, size_t n);   /* its value; U+FFFD for a stray byte */
+uint32_t md_jpoint(const char *s, size_t n);            /* its value; U+FFFD for a stray byte */
 size_t md_jpoints(const char *s, size_t n);
 static inline size_t md_jstr_points(const md_jstr *s)
 {

@@ -9,7 +9,7 @@
 
 /* ---- the run ---- */
 
-md_status md_jfail(md_jrun *r, md_status code, const char *fmt, ...)
+md_status(md_jfail)(md_jrun *r, md_status code, const char *fmt, ...)
 {
     char what[400];
     va_list ap;
@@ -91,7 +91,8 @@ bool md_jtruth(md_jval v)
 
 const char *md_jtype_name(md_jval v)
 {
-    static const char *const sequence[] = {"list", "tuple", "generator", "range", "dict_keys", "dict_values", "dict_items"};
+    static const char *const sequence[] = {"list",      "tuple",       "generator", "range",
+                                           "dict_keys", "dict_values", "dict_items"};
     switch ((enum md_jkind)v.kind) {
     case MD_J_UNDEFINED: return "Undefined";
     case MD_J_NONE: return "NoneType";

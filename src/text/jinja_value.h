@@ -117,8 +117,9 @@ typedef struct md_jrun {
     int64_t now; /* seconds since 1970 (UTC) for strftime_now */
 } md_jrun;
 
-/* Fails with "line N: ..." and remembers the status in r. */
+/* Fails with "line N: ..." and remembers the status in r. The macro gives back `code` itself (base/status.h). */
 md_status md_jfail(md_jrun *r, md_status code, const char *fmt, ...) MD_PRINTF(3, 4);
+#define md_jfail(r, code, ...) md_second((md_jfail)((r), (code), __VA_ARGS__), (code))
 /* Fails because v, which is undefined, was used. */
 md_status md_jfail_undefined(md_jrun *r, md_jval v);
 /* MD_ERR_LIMIT once the steps are used up. */
@@ -173,11 +174,11 @@ static inline bool md_jis_integral(md_jval v)
 {
     return v.kind == MD_J_INT || v.kind == MD_J_BOOL;
 }
-int64_t md_jas_int(md_jval v);   /* of an integral value */
-double md_jas_float(md_jval v);  /* of a number */
+int64_t md_jas_int(md_jval v);  /* of an integral value */
+double md_jas_float(md_jval v); /* of a number */
 bool md_jtruth(md_jval v);
-const char *md_jtype_name(md_jval v);    /* as Python calls it */
-unsigned char md_jfrom(md_jval v);       /* MESSAGE if any byte of a string, or the number, is */
+const char *md_jtype_name(md_jval v); /* as Python calls it */
+unsigned char md_jfrom(md_jval v);    /* MESSAGE if any byte of a string, or the number, is */
 /* Python's ==. Different kinds are simply unequal; only nesting and steps can fail. */
 md_status md_jequal(md_jrun *r, md_jval a, md_jval b, bool *equal) MD_MUST_USE;
 /* Python's <, as -1, 0, 1; fails for kinds that have no order. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What the files of the tokenizer share: the tokenizer itself, immutable once md_tokenizer_new returns, and the scratch
- * of one md_tokenize call. Not for use outside tok*.c and detok.c. */
+ * of one md_tokenize call. Not for use outside tok*.c, detok.c and chat_tokens.c. */
 #ifndef MD_TEXT_TOK_H
 #define MD_TEXT_TOK_H
 

@@ -8,7 +8,11 @@
 
 /* Kinds of tokens, ids as GGUF's tokenizer.ggml.token_type has them. */
 enum md_token_type {
-    MD_TOKEN_NORMAL = 1, MD_TOKEN_UNKNOWN = 2, MD_TOKEN_CONTROL = 3, MD_TOKEN_USER_DEFINED = 4, MD_TOKEN_UNUSED = 5,
+    MD_TOKEN_NORMAL = 1,
+    MD_TOKEN_UNKNOWN = 2,
+    MD_TOKEN_CONTROL = 3,
+    MD_TOKEN_USER_DEFINED = 4,
+    MD_TOKEN_UNUSED = 5,
     MD_TOKEN_BYTE = 6,
 };
 
@@ -19,15 +23,15 @@ typedef struct md_vocab_str {
 
 /* Everything is borrowed for the duration of md_tokenizer_new and copied. */
 typedef struct md_vocab {
-    const char *model;          /* "gpt2" (byte-level BPE) or "llama" (SentencePiece BPE); others are refused by name */
-    const char *pre;            /* BPE splitting rule, e.g. "smollm"; NULL or "" or "default": gpt-2's */
-    const md_vocab_str *token;  /* [n_tokens], as stored (byte-level BPE: in GPT-2's visible alphabet) */
-    const int32_t *type;        /* [n_tokens] md_token_type, or NULL: all normal */
-    const float *score;         /* [n_tokens] SentencePiece scores, or NULL */
+    const char *model;         /* "gpt2" (byte-level BPE) or "llama" (SentencePiece BPE); others are refused by name */
+    const char *pre;           /* BPE splitting rule, e.g. "smollm"; NULL or "" or "default": gpt-2's */
+    const md_vocab_str *token; /* [n_tokens], as stored (byte-level BPE: in GPT-2's visible alphabet) */
+    const int32_t *type;       /* [n_tokens] md_token_type, or NULL: all normal */
+    const float *score;        /* [n_tokens] SentencePiece scores, or NULL */
     size_t n_tokens;
-    const md_vocab_str *merge;  /* [n_merges] "left right", BPE only */
+    const md_vocab_str *merge; /* [n_merges] "left right", BPE only */
     size_t n_merges;
-    int32_t bos, eos, unk, eot, eom; /* -1: none */
+    int32_t bos, eos, unk, eot, eom;            /* -1: none */
     int32_t add_bos, add_eos, add_space_prefix; /* 0, 1, or -1: the kind's default */
 } md_vocab;
 

@@ -80,6 +80,48 @@ static void oai_definition(const call *c)
     }
 }
 
+static void silu_clamp_kernel(const md_kern *kern, const call *c)
+{
+    kern->silu_clamp_mul(c->a, c->b, c->y, c->n, 1.5f);
+}
+
+static void silu_clamp_definition(const call *c)
+{
+    for (int64_t i = 0; i < c->n; i++) {
+        const float s = silu_by_definition(c->a[i]), g = s > 1.5f ? 1.5f : s;
+        const float u = c->b[i] > 1.5f ? 1.5f : c->b[i] < -1.5f ? -1.5f : c->b[i];
+        c->y[i] = g * u;
+    }
+}
+
+static void gelu_kernel(const md_kern *kern, const call *c)
+{
+    kern->gelu_mul(c->a, c->b, c->y, c->n);
+}
+
+static float gelu_by_definition(float x)
+{
+    const float u = (x * fmaf(0.044715f * x, x, 1.0f)) * 0.79788456f;
+    return x / (1.0f + exp_by_definition(-2.0f * u));
+}
+
+static void gelu_definition(const call *c)
+{
+    for (int64_t i = 0; i < c->n; i++)
+        c->y[i] = gelu_by_definition(c->a[i]) * c->b[i];
+}
+
+static void softcap_kernel(const md_kern *kern, const call *c)
+{
+    kern->softcap(c->y, c->n, 30.0f);
+}
+
+static void softcap_definition(const call *c)
+{
+    for (int64_t i = 0; i < c->n; i++)
+        c->y[i] = 30.0f * (1.0f - 2.0f / (exp_by_definition(2.0f * (c->a[i] / 30.0f)) + 1.0f));
+}
+
 static void add_kernel(const md_kern *kern, const call *c)
 {
     kern->add(c->y, c->b, c->n);
@@ -180,6 +222,9 @@ static const subject subjects[] = {
     {"silu_mul in place", silu_in_place_kernel, silu_definition},
     {"oai_mul", oai_kernel, oai_definition},
     {"oai_mul in place", oai_in_place_kernel, oai_definition},
+    {"silu_clamp_mul", silu_clamp_kernel, silu_clamp_definition},
+    {"gelu_mul", gelu_kernel, gelu_definition},
+    {"softcap", softcap_kernel, softcap_definition},
     {"add", add_kernel, add_definition},
     {"axpy", axpy_kernel, axpy_definition},
     {"scale", scale_kernel, scale_definition},
@@ -231,6 +276,16 @@ static void vectors_follow_the_definition(void **state)
         for (int i = 0; i < COUNT(lengths); i++)
             for (int f = 0; f < N_FILLS; f++)
                 check_subject(kern, &subjects[s], lengths[i], (fill)f);
+}
+
+/* The sigmoid form against 0.5 x (1 + tanh u) in double. */
+static void gelu_is_near_the_exact_one(void **state)
+{
+    (void)state;
+    for (float x = -12.0f; x <= 12.0f; x += 0.0037f) {
+        const double u = 0.7978845608028654 * (x + 0.044715 * (double)x * x * x), exact = 0.5 * x * (1.0 + tanh(u));
+        assert_true(fabs(gelu_by_definition(x) - exact) <= 2e-6 * (1.0 + fabs(exact)));
+    }
 }
 
 static void softmax_gives_minus_infinity_no_share(void **state)
@@ -478,6 +533,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         EACH_TABLE(vectors_follow_the_definition),
         EACH_TABLE(softmax_gives_minus_infinity_no_share),
+        cmocka_unit_test(gelu_is_near_the_exact_one),
         cmocka_unit_test(rms_norm_is_near_the_exact_one),
         EACH_TABLE(exp_is_near_the_exact_one),
         EACH_TABLE(exp_hardly_ever_falls),

@@ -29,8 +29,7 @@ static inline md_status jinja_try(const char *source, const char *variables, con
     md_status status = md_template_new(source, strlen(source), &t, err);
     assert_true((status == MD_OK) == (t != NULL));
     if (t) {
-        const md_chat_args args = {
-            .bos_token = "<s>", .eos_token = "</s>", .extra_json = variables, .now = JINJA_NOW};
+        const md_chat_args args = {.bos_token = "<s>", .eos_token = "</s>", .extra_json = variables, .now = JINJA_NOW};
         status = md_template_render_limited(t, &args, limits ? limits : &jinja_limits, out, err);
     }
     if (status != MD_OK) {
@@ -64,16 +63,22 @@ static inline void jinja_expect_all(const jinja_case *c, size_t n, const char *v
     }
 }
 
-static inline void jinja_refuse(const char *source, const char *variables, md_status code, const char *says)
+static inline void jinja_refuse_within(const md_jinja_limits *limits, const char *source, const char *variables,
+                                       md_status code, const char *says)
 {
     md_rendered r;
     md_error err;
-    const md_status status = jinja_try(source, variables, NULL, &r, &err);
+    const md_status status = jinja_try(source, variables, limits, &r, &err);
     if (status == MD_OK)
         fail_msg("%.200s\n  gave \"%.200s\" instead of an error with '%s'", source, r.text, says);
     if (status != code || !strstr(err.message, says))
         fail_msg("%.200s\n  gave %s '%s'\n  expected %s with '%s'", source, md_status_name(status), err.message,
                  md_status_name(code), says);
+}
+
+static inline void jinja_refuse(const char *source, const char *variables, md_status code, const char *says)
+{
+    jinja_refuse_within(NULL, source, variables, code, says);
 }
 
 /* What the tables of expressions have to work with. */

@@ -191,7 +191,8 @@ static const jinja_case filters[] = {
     {"messages|length", "1"},
     {"(messages|last).content", "Hi"},
     {"messages|map(attribute=\"role\")|list|join(\",\")", "user"},
-    {"'<|im_start|>' + messages[0].role + '\\n' + messages[0]['content'] + '<|im_end|>'", "<|im_start|>user\nHi<|im_end|>"},
+    {"'<|im_start|>' + messages[0].role + '\\n' + messages[0]['content'] + '<|im_end|>'",
+     "<|im_start|>user\nHi<|im_end|>"},
     {"s|upper|lower|title", "Hello, Wörld! Ünïcode 日本"},
     {"\"straße\"|capitalize", "Straße"},
     {"\"abc\"|list", "['a', 'b', 'c']"},
@@ -254,9 +255,23 @@ static const jinja_case filters[] = {
     {"[undefinedvar]|join", ""},
     {"i|abs|string|length", "2"},
     {"'x'|forceescape", "x"},
+    {"'12'|int(base=0)", "12"},
+    {"'0b11'|int(base=2)", "3"},
+    {"'0o17'|int(base=8)", "15"},
+    {"'-'|int", "0"},
+    {"'1__0'|int", "0"},
+    {"'1_0'|int", "10"},
+    {"'99999999999999999999999'|int(5) > 4", "True"},
+    {"' '|float", "0.0"},
+    {"'1.5.2'|float", "0.0"},
+    {"'+5'|int", "5"},
+    {"'-0x1F'|int(base=16)", "-31"},
+    {"undefinedvar|items|list", "[]"},
+    {"[[5,6]]|map(attribute=7, default=1)|list", "[1]"},
+    {"'x'.center(4) ~ '|'", " x  |"},
 };
 
-static const jinja_case tests[] = {
+static const jinja_case is_tests[] = {
     {"1 is in l", "True"},
     {"3 is not in l", "False"},
     {"(s if f) is undefined", "True"},
@@ -337,6 +352,9 @@ static const jinja_case tests[] = {
     {"[] is sameas []", "False"},
     {"{'x': 5}.x is odd", "True"},
     {"'abc'|upper is upper", "True"},
+    {"'{:>{}}' is string", "True"},
+    {"'½'.isnumeric() is boolean", "True"},
+    {"'ﬀ'.title() is string", "True"},
 };
 
 /* clang-format on */
@@ -347,17 +365,17 @@ static void all_filters(void **state)
     jinja_expect_all(filters, sizeof filters / sizeof *filters, jinja_variables);
 }
 
-static void all_tests(void **state)
+static void all_is_tests(void **state)
 {
     (void)state;
-    jinja_expect_all(tests, sizeof tests / sizeof *tests, jinja_variables);
+    jinja_expect_all(is_tests, sizeof is_tests / sizeof *is_tests, jinja_variables);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_filters),
-        cmocka_unit_test(all_tests),
+        cmocka_unit_test(all_is_tests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

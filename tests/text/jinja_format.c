@@ -66,17 +66,60 @@ static const jinja_case formats[] = {
     {"'{:.3g}'.format(1234.5)", "1.23e+03"},
     {"'{: d}'.format(5)", " 5"},
     {"'{a[0]}{a[1]}'.format(a=[1,2])", "12"},
+    {"'%s' % namespace(a=1)", "<Namespace {'a': 1}>"},
+    {"'%-5s|%5s|' % ('é','日本')", "é    |   日本|"},
+    {"'{:<4}|{:>4}|'.format('é','日')", "é   |   日|"},
+    {"'%i %u' % (1, 2)", "1 2"},
+    {"'%G %E %F' % (0.00001, 1.5, 2.5)", "1E-05 1.500000E+00 2.500000"},
+    {"'%#o %#X' % (8, 255)", "0o10 0XFF"},
+    {"'%+.1f % .1f' % (1.25, 2.0)", "+1.2  2.0"},
+    {"'%05d|%-5d|%+05d' % (-3, -3, 3)", "-0003|-3   |+0003"},
+    {"'%.5d' % 42", "00042"},
+    {"'{:_}'.format(1234567)", "1_234_567"},
+    {"'{:=+6d}'.format(42)", "+   42"},
+    {"'{:<05d}|{:^05d}|{:*=+6d}|{:=5}|{:x<5}|{:05.1f}|{:<05}|'.format(42,42,42,-7,-7,-1.5,'a')",
+     "42000|04200|+***42|-   7|-7xxx|-01.5|a0000|"},
+    {"'%05s|%-05d|%05.1f' % ('a',42,-1.5)", "    a|42   |-01.5"},
+    {"'{:05}'.format('ab')", "ab000"},
+    {"'{:c}'.format(65)", "A"},
+    {"'{:G}'.format(1e-10)", "1E-10"},
+    {"'{:F}'.format(1.5)", "1.500000"},
+    {"'{:#o} {:#b}'.format(8, 5)", "0o10 0b101"},
+    {"'{0[a][b]}'.format({'a': {'b': 1}})", "1"},
+    {"'{0.a.b} {1[0]}'.format({'a': {'b': 1}}, [5])", "1 5"},
+    {"'{!r:>6}'.format('a')", "   'a'"},
+    {"'{:.1%}'.format(0.256)", "25.6%"},
+    {"'%s' % d.a", "{'c': [1, 2, {'z': None}]}"},
 };
 
 static const jinja_case json[] = {
     {"d|tojson", "{\"b\": 1, \"a\": {\"c\": [1, 2, {\"z\": null}]}, \"items\": 5}"},
-    {"tools|tojson", "[{\"type\": \"function\", \"function\": {\"name\": \"f\", \"parameters\": {\"type\": \"object\", \"properties\": {\"a\": {\"type\": \"string\", \"description\": \"é<&>'\\\"\"}}}}}]"},
-    {"tools|tojson(indent=4)", "[\n    {\n        \"type\": \"function\",\n        \"function\": {\n            \"name\": \"f\",\n            \"parameters\": {\n                \"type\": \"object\",\n                \"properties\": {\n                    \"a\": {\n                        \"type\": \"string\",\n                        \"description\": \"é<&>'\\\"\"\n                    }\n                }\n            }\n        }\n    }\n]"},
-    {"tools|tojson(indent=2)", "[\n  {\n    \"type\": \"function\",\n    \"function\": {\n      \"name\": \"f\",\n      \"parameters\": {\n        \"type\": \"object\",\n        \"properties\": {\n          \"a\": {\n            \"type\": \"string\",\n            \"description\": \"é<&>'\\\"\"\n          }\n        }\n      }\n    }\n  }\n]"},
-    {"tools|tojson(separators=(\",\",\":\"))", "[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\",\"description\":\"é<&>'\\\"\"}}}}}]"},
-    {"tools|tojson(indent=2,separators=(\",\",\": \"))", "[\n  {\n    \"type\": \"function\",\n    \"function\": {\n      \"name\": \"f\",\n      \"parameters\": {\n        \"type\": \"object\",\n        \"properties\": {\n          \"a\": {\n            \"type\": \"string\",\n            \"description\": \"é<&>'\\\"\"\n          }\n        }\n      }\n    }\n  }\n]"},
+    {"tools|tojson",
+     "[{\"type\": \"function\", \"function\": {\"name\": \"f\", \"parameters\": {\"type\": \"object\","
+     " \"properties\": {\"a\": {\"type\": \"string\", \"description\": \"é<&>'\\\"\"}}}}}]"},
+    {"tools|tojson(indent=4)",
+     "[\n    {\n        \"type\": \"function\",\n        \"function\": {\n            \"name\": \"f\","
+     "\n            \"parameters\": {\n                \"type\": \"object\",\n                \"properties\": "
+     "{\n                    \"a\": {\n                        \"type\": \"string\",\n                "
+     "        \"description\": \"é<&>'\\\"\"\n                    }\n                }\n            }\n"
+     "        }\n    }\n]"},
+    {"tools|tojson(indent=2)",
+     "[\n  {\n    \"type\": \"function\",\n    \"function\": {\n      \"name\": \"f\",\n      \"parameters\": "
+     "{\n        \"type\": \"object\",\n        \"properties\": {\n          \"a\": {\n            \"type\": "
+     "\"string\",\n            \"description\": \"é<&>'\\\"\"\n          }\n        }\n      }\n    }\n"
+     "  }\n]"},
+    {"tools|tojson(separators=(\",\",\":\"))",
+     "[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":\"object\",\"properties\":{\"a"
+     "\":{\"type\":\"string\",\"description\":\"é<&>'\\\"\"}}}}}]"},
+    {"tools|tojson(indent=2,separators=(\",\",\": \"))",
+     "[\n  {\n    \"type\": \"function\",\n    \"function\": {\n      \"name\": \"f\",\n      \"parameters\": "
+     "{\n        \"type\": \"object\",\n        \"properties\": {\n          \"a\": {\n            \"type\": "
+     "\"string\",\n            \"description\": \"é<&>'\\\"\"\n          }\n        }\n      }\n    }\n"
+     "  }\n]"},
     {"d|tojson(sort_keys=true)", "{\"a\": {\"c\": [1, 2, {\"z\": null}]}, \"b\": 1, \"items\": 5}"},
-    {"d|tojson(indent=\"\\t\")", "{\n\t\"b\": 1,\n\t\"a\": {\n\t\t\"c\": [\n\t\t\t1,\n\t\t\t2,\n\t\t\t{\n\t\t\t\t\"z\": null\n\t\t\t}\n\t\t]\n\t},\n\t\"items\": 5\n}"},
+    {"d|tojson(indent=\"\\t\")",
+     "{\n\t\"b\": 1,\n\t\"a\": {\n\t\t\"c\": [\n\t\t\t1,\n\t\t\t2,\n\t\t\t{\n\t\t\t\t\"z\": null\n\t\t\t}"
+     "\n\t\t]\n\t},\n\t\"items\": 5\n}"},
     {"mix|tojson", "[1, \"a\", null, true, 2.5, [], {}]"},
     {"s|tojson", "\"Hello, Wörld! ünïcode 日本\""},
     {"s|tojson(ensure_ascii=true)", "\"Hello, W\\u00f6rld! \\u00fcn\\u00efcode \\u65e5\\u672c\""},
@@ -126,7 +169,8 @@ static const jinja_case globals[] = {
     {"dict([(\"a\",1),(\"b\",2)])", "{'a': 1, 'b': 2}"},
     {"dict(a=1,**{\"b\":2})", "{'a': 1, 'b': 2}"},
     {"strftime_now(\"%Y-%m-%d\")", "2025-06-15"},
-    {"strftime_now(\"%d %b %Y %H:%M:%S %j %a %A %B %p %I %y %%\")", "15 Jun 2025 15:06:40 166 Sun Sunday June PM 03 25 %"},
+    {"strftime_now(\"%d %b %Y %H:%M:%S %j %a %A %B %p %I %y %%\")",
+     "15 Jun 2025 15:06:40 166 Sun Sunday June PM 03 25 %"},
     {"strftime_now(\"%-d/%-m %e|%D %F %T %R\")", "15/6 15|06/15/25 2025-06-15 15:06:40 15:06"},
     {"strftime_now(\"%w %u %U %W\")", "0 7 24 23"},
     {"joiner(\",\")()", ""},
@@ -135,6 +179,11 @@ static const jinja_case globals[] = {
     {"namespace({\"a\":2},b=3).b", "3"},
     {"cycler(\"a\",\"b\").next()", "a"},
     {"cycler(\"a\",\"b\").current", "a"},
+    {"namespace(a=1)", "<Namespace {'a': 1}>"},
+    {"namespace() == namespace()", "False"},
+    {"'x' if namespace() else 'y'", "x"},
+    {"strftime_now('%c|%x|%X|%f|%z|%Z|%n|%t|%k|%l|%h|%-I')",
+     "Sun Jun 15 15:06:40 2025|06/15/25|15:06:40|000000|||\n|\t|15| 3|Jun|3"},
 };
 
 /* clang-format on */

@@ -108,6 +108,16 @@ static const jinja_case methods[] = {
     {"'\\n'.join(['a','b'])", "a\nb"},
     {"'abc'.find('')", "0"},
     {"'ABC'.lower() in ['abc']", "True"},
+    {"'aab'.rfind('ab')", "1"},
+    {"'xaay'.rfind('aa')", "1"},
+    {"'abab'.rsplit('ab')", "['', '', '']"},
+    {"'abab'.rpartition('ba')", "('a', 'ba', 'b')"},
+    {"'Ünï'.swapcase()", "üNÏ"},
+    {"'ÀB'.isupper()", "True"},
+    {"'日本'.isalpha()", "True"},
+    {"'\\u00a0x\\u2003'.strip()", "x"},
+    {"'a\\x1cb\\x85c'.splitlines()", "['a', 'b', 'c']"},
+    {"'\\t\\x0b x'.lstrip()", "x"},
 };
 
 /* clang-format on */

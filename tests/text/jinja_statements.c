@@ -37,9 +37,11 @@ static const jinja_case statements[] = {
     {"{% set x = 1 %}{% for i in l %}{{ x }}{% set x = x + 10 %}{{ x }} {% endfor %}{{ x }}", "111 111 111 1"},
     {"{% set x = 1 %}{% if true %}{% set x = 2 %}{% endif %}{{ x }}", "2"},
     {"{% for i in l %}{{ i }}{% if not loop.last %}, {% endif %}{% endfor %}", "1, 2, 3"},
-    {"{% for i in l %}{{ loop.index }}{{ loop.index0 }}{{ loop.revindex }}{{ loop.revindex0 }}{{ loop.first }}{{ loop.last }}{{ loop.length }}{{ loop.depth }}{{ loop.depth0 }}|{% endfor %}",
+    {"{% for i in l %}{{ loop.index }}{{ loop.index0 }}{{ loop.revindex }}{{ loop.revindex0 }}{{ loop.first "
+     "}}{{ loop.last }}{{ loop.length }}{{ loop.depth }}{{ loop.depth0 }}|{% endfor %}",
      "1032TrueFalse310|2121FalseFalse310|3210FalseTrue310|"},
-    {"{% for i in l %}{{ loop.previtem }}-{{ loop.nextitem }} {{ loop.previtem is defined }}{{ loop.nextitem is undefined }}|{% endfor %}",
+    {"{% for i in l %}{{ loop.previtem }}-{{ loop.nextitem }} {{ loop.previtem is defined }}{{ loop.nextitem "
+     "is undefined }}|{% endfor %}",
      "-2 FalseFalse|1-3 TrueFalse|2- TrueTrue|"},
     {"{% for i in l %}{{ loop.cycle('a','b') }}{% endfor %}", "aba"},
     {"{% for i in [1,1,2] %}{{ loop.changed(i) }}{% endfor %}", "TrueFalseTrue"},
@@ -47,9 +49,11 @@ static const jinja_case statements[] = {
     {"{% for i in l if i > 5 %}x{% else %}none{% endfor %}", "none"},
     {"{% for i in l if i != 2 %}{{ i }}:{{ loop.index }}/{{ loop.length }}{{ loop.last }} {% endfor %}",
      "1:1/2False 3:2/2True "},
-    {"{% set ns = namespace(stop=false) %}{% for i in l if not ns.stop %}{{ i }}{% if i == 2 %}{% set ns.stop = true %}{% endif %}{% endfor %}",
+    {"{% set ns = namespace(stop=false) %}{% for i in l if not ns.stop %}{{ i }}{% if i == 2 %}{% set "
+     "ns.stop = true %}{% endif %}{% endfor %}",
      "12"},
-    {"{% set ns = namespace(stop=false) %}{% for i in l if not ns.stop %}{{ i }}{{ loop.last }}{% if i == 1 %}{% set ns.stop = true %}{% endif %}{% endfor %}",
+    {"{% set ns = namespace(stop=false) %}{% for i in l if not ns.stop %}{{ i }}{{ loop.last }}{% if i "
+     "== 1 %}{% set ns.stop = true %}{% endif %}{% endfor %}",
      "1False2True"},
     {"{% for k, v in d.items() %}{{ k }}={{ v }};{% endfor %}", "a=1;b=2;"},
     {"{% for k, v in d|items %}{{ k }}={{ v }};{% endfor %}", "a=1;b=2;"},
@@ -59,9 +63,11 @@ static const jinja_case statements[] = {
     {"{% for i in l %}{% if i == 2 %}{% continue %}{% endif %}{{ i }}{% endfor %}", "13"},
     {"{% for i in l %}{% if i == 2 %}{% break %}{% endif %}{{ i }}{% else %}E{% endfor %}", "1"},
     {"{% for i in l %}{% break %}{% else %}E{% endfor %}", "E"},
-    {"{% for i in l %}{% for j in l %}{% if j > i %}{% break %}{% endif %}{{ i }}{{ j }} {% endfor %}{% endfor %}",
+    {"{% for i in l %}{% for j in l %}{% if j > i %}{% break %}{% endif %}{{ i }}{{ j }} {% endfor %}{% "
+     "endfor %}",
      "11 21 22 31 32 33 "},
-    {"{% for u in users %}{{ u.n }}{% for k in u.k %}{{ k }}{{ loop.index }}{% else %}-{% endfor %}{{ loop.index }}{% endfor %}",
+    {"{% for u in users %}{{ u.n }}{% for k in u.k %}{{ k }}{{ loop.index }}{% else %}-{% endfor %}{{ "
+     "loop.index }}{% endfor %}",
      "a111b-2"},
     {"{% for i in undefinedx %}x{% else %}E{% endfor %}", "E"},
     {"{% for i in l[::-1] %}{{ i }}{% endfor %}", "321"},
@@ -71,15 +77,18 @@ static const jinja_case statements[] = {
     {"{% set g = l|map('string') %}{{ g|join }}-{{ g|join }}", "123-"},
     {"{% if l|select('gt',5) %}yes{% endif %}", "yes"},
     {"{% if d.items() %}y{% endif %}{% if {}.items() %}z{% endif %}", "y"},
-    {"{% macro m(a, b=2, c='x') %}[{{ a }}{{ b }}{{ c }}]{% endmacro %}{{ m(1) }}{{ m(1,3) }}{{ m(1,c=5) }}{{ m(c=1,a=2,b=3) }}{{ m() }}",
+    {"{% macro m(a, b=2, c='x') %}[{{ a }}{{ b }}{{ c }}]{% endmacro %}{{ m(1) }}{{ m(1,3) }}{{ m(1,c=5) "
+     "}}{{ m(c=1,a=2,b=3) }}{{ m() }}",
      "[12x][13x][125][231][2x]"},
     {"{% macro m(a, b=a) %}{{ a }}{{ b }}{% endmacro %}{{ m(1) }}", "11"},
     {"{% macro m() %}{{ varargs }}{{ kwargs }}{% endmacro %}{{ m(1,2,x=3) }}", "(1, 2){'x': 3}"},
     {"{% macro m() %}{{ caller() }}{% endmacro %}{% call m() %}body{% endcall %}", "body"},
-    {"{% macro m() %}{{ caller('u', 2) }}{% endmacro %}{% call(a, b=1) m() %}body {{ a }}{{ b }}{% endcall %}",
+    {"{% macro m() %}{{ caller('u', 2) }}{% endmacro %}{% call(a, b=1) m() %}body {{ a }}{{ b }}{% endcall "
+     "%}",
      "body u2"},
     {"{% macro m() %}{{ caller is defined }}{% if caller %}C{% endif %}{% endmacro %}{{ m() }}", "False"},
-    {"{% macro fact(n) %}{% if n <= 1 %}1{% else %}{{ n * fact(n-1)|int }}{% endif %}{% endmacro %}{{ fact(10) }}",
+    {"{% macro fact(n) %}{% if n <= 1 %}1{% else %}{{ n * fact(n-1)|int }}{% endif %}{% endmacro %}{{ "
+     "fact(10) }}",
      "3628800"},
     {"{% macro m() %}{{ x }}{% endmacro %}{% set x = 5 %}{{ m() }}", "5"},
     {"{% macro m() %}{% set y = 1 %}{{ y }}{% endmacro %}{{ m() }}{{ y is defined }}", "1False"},
@@ -94,7 +103,8 @@ static const jinja_case statements[] = {
     {"{% with %}{% set q = 1 %}{{ q }}{% endwith %}{{ q is defined }}", "1False"},
     {"{% set a = 1 %}{% with a = 2, b = a %}{{ a }}{{ b }}{% endwith %}{{ a }}", "211"},
     {"{% generation %}x{{ s }}{% endgeneration %}", "xstr"},
-    {"{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}{% endfor %}",
+    {"{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration "
+     "%}{% else %}{{ m.content }}{% endif %}{% endfor %}",
      "Hiyo"},
     {"{% print 1 + 1 %}", "2"},
     {"{% if 0 %}a{% elif 1 %}b{% elif 2 %}c{% else %}d{% endif %}", "b"},
@@ -103,11 +113,15 @@ static const jinja_case statements[] = {
     {"{{ 1, 2 }}", "(1, 2)"},
     {"{{ (1 if true else 2) ~ 'x' }}", "1x"},
     {"{% set l2 = [] %}{% for i in l %}{% set _ = l2.append(i * 2) %}{% endfor %}{{ l2 }}", "[2, 4, 6]"},
-    {"{% set l2 = [1] %}{{ l2.extend([2,3]) }}{{ l2 }}{{ l2.pop() }}{{ l2.pop(0) }}{{ l2 }}{{ l2.insert(0,'z') }}{{ l2 }}{{ l2.reverse() }}{{ l2 }}{{ l2.remove('z') }}{{ l2 }}{{ l2.clear() }}{{ l2 }}",
+    {"{% set l2 = [1] %}{{ l2.extend([2,3]) }}{{ l2 }}{{ l2.pop() }}{{ l2.pop(0) }}{{ l2 }}{{ l2.insert(0,"
+     "'z') }}{{ l2 }}{{ l2.reverse() }}{{ l2 }}{{ l2.remove('z') }}{{ l2 }}{{ l2.clear() }}{{ l2 }}",
      "None[1, 2, 3]31[2]None['z', 2]None[2, 'z']None[2]None[]"},
-    {"{% set l2 = [1,2] %}{{ l2.extend(l2) }}{{ l2 }}{{ l2.insert(-1,9) }}{{ l2.insert(-100,8) }}{{ l2.insert(100,7) }}{{ l2 }}",
+    {"{% set l2 = [1,2] %}{{ l2.extend(l2) }}{{ l2 }}{{ l2.insert(-1,9) }}{{ l2.insert(-100,8) }}{{ l2.insert(100,"
+     "7) }}{{ l2 }}",
      "None[1, 2, 1, 2]NoneNoneNone[8, 1, 2, 1, 9, 2, 7]"},
-    {"{% set d2 = {'x':1} %}{{ d2.update({'y':2}) }}{{ d2.update(z=3) }}{{ d2 }}{{ d2.pop('x') }}{{ d2.pop('q', 5) }}{{ d2 }}{{ d2.setdefault('y',9) }}{{ d2.setdefault('w',9) }}{{ d2 }}{{ d2.clear() }}{{ d2 }}",
+    {"{% set d2 = {'x':1} %}{{ d2.update({'y':2}) }}{{ d2.update(z=3) }}{{ d2 }}{{ d2.pop('x') }}{{ d2.pop('q',"
+     " 5) }}{{ d2 }}{{ d2.setdefault('y',9) }}{{ d2.setdefault('w',9) }}{{ d2 }}{{ d2.clear() }}{{ d2 "
+     "}}",
      "NoneNone{'x': 1, 'y': 2, 'z': 3}15{'y': 2, 'z': 3}29{'y': 2, 'z': 3, 'w': 9}None{}"},
     {"{% set d2 = {'x':1} %}{% set d3 = d2 %}{{ d3.update(a=1) }}{{ d2 }}", "None{'x': 1, 'a': 1}"},
     {"{% set d2 = dict(d, c=3) %}{{ d2 }}{{ d }}", "{'a': 1, 'b': 2, 'c': 3}{'a': 1, 'b': 2}"},
@@ -118,7 +132,8 @@ static const jinja_case statements[] = {
     {"{% set ns = namespace(l=[]) %}{% set ns.l = ns.l + [1] %}{{ ns.l }}", "[1]"},
     {"{% set ns = namespace(a=1) %}{% set ns.a, b = 5, 6 %}{{ ns.a }}{{ b }}", "56"},
     {"{% set j = joiner(', ') %}{{ '' if false }}{% for i in l %}{{ j() }}{{ i }}{% endfor %}", "1, 2, 3"},
-    {"{% set c = cycler('a','b') %}{{ c.next() }}{{ c.next() }}{{ c.next() }}{{ c.current }}{{ c.reset() }}{{ c.current }}",
+    {"{% set c = cycler('a','b') %}{{ c.next() }}{{ c.next() }}{{ c.next() }}{{ c.current }}{{ c.reset() "
+     "}}{{ c.current }}",
      "ababNonea"},
     {"{% if false %}{{ raise_exception('boom') }}{% endif %}ok", "ok"},
     {"{% if false %}{{ s|nope }}{% endif %}ok", "ok"},
@@ -128,9 +143,11 @@ static const jinja_case statements[] = {
     {"{% set content = messages[0].content %}{{ content.split('</think>')[-1].lstrip('\\n') }}", "Hi"},
     {"{{ messages[1:] | map(attribute='content') | join(' ') }}", "yo"},
     {"{% set messages = messages[1:] %}{{ messages|length }}{{ messages[0].role }}", "1assistant"},
-    {"{% for message in messages %}{% set content = message.content %}{% if loop.index0 == 0 and s is defined %}{% set content = s ~ content %}{% endif %}{{ content }}{% endfor %}",
+    {"{% for message in messages %}{% set content = message.content %}{% if loop.index0 == 0 and s is "
+     "defined %}{% set content = s ~ content %}{% endif %}{{ content }}{% endfor %}",
      "strHiyo"},
-    {"{% for m in messages[::-1] %}{% set index = (messages|length - 1) - loop.index0 %}{{ index }}{{ m.role }}{% endfor %}",
+    {"{% for m in messages[::-1] %}{% set index = (messages|length - 1) - loop.index0 %}{{ index }}{{ "
+     "m.role }}{% endfor %}",
      "1assistant0user"},
     {"{% for m in messages -%}\n  {{ m.role }}\n{%- endfor %}", "userassistant"},
     {"{% for m in messages +%}\n  {{ m.role }}\n{% endfor %}", "\n  user\n\n  assistant\n"},
@@ -152,7 +169,8 @@ static const jinja_case statements[] = {
     {"{{ l|join(',') if l else 'none' }}", "1,2,3"},
     {"{{ not (l and d) }}{{ not l or d }}", "False{'a': 1, 'b': 2}"},
     {"{{ loop is defined }}{% for i in l %}{{ loop is defined }}{% endfor %}", "FalseTrueTrueTrue"},
-    {"{% for i in l %}{% set outer = loop %}{% for j in l %}{{ outer.index }}{{ loop.index }} {% endfor %}{% endfor %}",
+    {"{% for i in l %}{% set outer = loop %}{% for j in l %}{{ outer.index }}{{ loop.index }} {% endfor "
+     "%}{% endfor %}",
      "11 12 13 21 22 23 31 32 33 "},
     {"{% for i in l %}{{ loop.index is odd }}{{ loop.index % 2 == 0 }}{% endfor %}", "TrueFalseFalseTrueTrueFalse"},
     {"{% for item in [[1,[2,3]]] %}{% for a in item[1] %}{{ a }}{% endfor %}{% endfor %}", "23"},
@@ -162,9 +180,12 @@ static const jinja_case statements[] = {
     {"{% if not false and true %}1{% endif %}{% if not (false and true) %}2{% endif %}", "12"},
     {"{% set a = [1,2,3] if true else [] %}{{ a[-1] }}", "3"},
     {"{% set m = {'k': [1, {'z': 'v'}]} %}{{ m.k[1].z }}{{ m['k'][1]['z'] }}{{ m.k.1.z }}", "vvv"},
-    {"{% macro outer(x) %}{% macro inner(y) %}{{ x }}{{ y }}{% endmacro %}{{ inner(2) }}{% endmacro %}{{ outer(1) }}",
+    {"{% macro outer(x) %}{% macro inner(y) %}{{ x }}{{ y }}{% endmacro %}{{ inner(2) }}{% endmacro %}"
+     "{{ outer(1) }}",
      "12"},
-    {"{% macro p(params) %}{% for k, v in params.items() %}{{ k }}:{% if v is mapping %}{{ '{' }}{{ p(v) }}{{ '}' }}{% else %}{{ v }}{% endif %};{% endfor %}{% endmacro %}{{ p({'a':1,'b':{'c':2,'d':{'e':3}}}) }}",
+    {"{% macro p(params) %}{% for k, v in params.items() %}{{ k }}:{% if v is mapping %}{{ '{' }}{{ p(v) "
+     "}}{{ '}' }}{% else %}{{ v }}{% endif %};{% endfor %}{% endmacro %}{{ p({'a':1,'b':{'c':2,'d':{'e':3}"
+     "}}) }}",
      "a:1;b:{c:2;d:{e:3;};};"},
     {"{% set a = '  x  ' %}{{ a | trim ~ '|' }}{{ (a ~ '|') | trim }}", "x|x  |"},
     {"{{ 'A' 'B' ~ 'C' }}{{ '%s' | format('x') }}{{ '-' * 10 }}", "ABCx----------"},
@@ -179,7 +200,8 @@ static const jinja_case statements[] = {
     {"{% for i in l %}{% set _ = l.append(9) if l|length < 5 %}{{ i }}{% endfor %}{{ l }}", "12399[1, 2, 3, 9, 9]"},
     {"{{ l.append(1) }}", "None"},
     {"{% set q = caller %}{{ q is defined }}", "False"},
-    {"{% macro m(a) %}{{ a }}{{ caller() }}{% endmacro %}{% for i in l %}{% call m(i) %}<{{ i }}>{% endcall %}{% endfor %}",
+    {"{% macro m(a) %}{{ a }}{{ caller() }}{% endmacro %}{% for i in l %}{% call m(i) %}<{{ i }}>{% endcall "
+     "%}{% endfor %}",
      "1<1>2<2>3<3>"},
     {"{% for i in l %}{% filter upper %}a{{ i }}{% endfilter %}{% endfor %}", "A1A2A3"},
     {"{% set a %}{% for i in l %}{{ i }}{% endfor %}{% endset %}{{ a|length }}", "3"},

@@ -3,11 +3,6 @@
  * One tile of attention for one query head, and the two steps after the last tile (docs/numerics.md, section 7). */
 #include "kern/ref/attend.h"
 
-static inline float tanh_of(float x)
-{
-    return 1.0f - 2.0f / (md_exp(2.0f * x) + 1.0f);
-}
-
 /* All 64 scores are computed, whatever is visible: lanes are keys, and a lane that nobody reads costs nothing. Columns
  * beyond what was ever written are zero. */
 static inline void scores(const md_attend *a, float *restrict s)
@@ -24,7 +19,7 @@ static inline void scores(const md_attend *a, float *restrict s)
         s[j] *= a->scale;
     if (a->softcap > 0.0f)
         for (int j = 0; j < MD_TILE; j++)
-            s[j] = a->softcap * tanh_of(s[j] / a->softcap);
+            s[j] = a->softcap * md_tanh(s[j] / a->softcap);
 }
 
 void MD_K(attend)(const md_attend *a)

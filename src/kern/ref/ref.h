@@ -66,6 +66,11 @@ static inline float md_exp(float x)
     return (y * a) * b;
 }
 
+static inline float md_tanh(float x)
+{
+    return 1.0f - 2.0f / (md_exp(2.0f * x) + 1.0f);
+}
+
 static inline float md_sigmoid(float x)
 {
     return 1.0f / (1.0f + md_exp(-x));

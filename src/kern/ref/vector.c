@@ -71,6 +71,32 @@ static void oai_mul(const float *gate, const float *up, float *y, int64_t n, flo
     }
 }
 
+static void silu_clamp_mul(const float *gate, const float *up, float *y, int64_t n, float limit)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float g = gate[i] / (1.0f + md_exp(-gate[i])), u = up[i];
+        g = g > limit ? limit : g;
+        u = u > limit ? limit : u;
+        u = u < -limit ? -limit : u;
+        y[i] = g * u;
+    }
+}
+
+/* The tanh form (Hendrycks and Gimpel 2016), by 0.5 (1 + tanh u) = 1 / (1 + exp(-2u)). */
+static void gelu_mul(const float *gate, const float *up, float *y, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        const float x = gate[i], u = x * fmaf(0.044715f * x, x, 1.0f) * 0.79788456f;
+        y[i] = x / (1.0f + md_exp(-2.0f * u)) * up[i];
+    }
+}
+
+static void softcap(float *x, int64_t n, float cap)
+{
+    for (int64_t i = 0; i < n; i++)
+        x[i] = cap * md_tanh(x[i] / cap);
+}
+
 static void add(float *x, const float *y, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
@@ -110,6 +136,9 @@ void MD_K(vector_fill)(md_kern *k)
     k->exp = exponential;
     k->silu_mul = silu_mul;
     k->oai_mul = oai_mul;
+    k->silu_clamp_mul = silu_clamp_mul;
+    k->gelu_mul = gelu_mul;
+    k->softcap = softcap;
     k->add = add;
     k->axpy = axpy;
     k->scale = scale;
