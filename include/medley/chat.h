@@ -23,8 +23,10 @@ MD_API MD_MUST_USE md_status md_template_new(const char *source, size_t n, md_te
 MD_API void md_template_free(md_template *t); /* NULL allowed */
 
 typedef struct md_message {
-    const char *role;    /* "system", "user", "assistant", "tool"...; borrowed */
-    const char *content; /* borrowed; UTF-8 */
+    const char *role;    /* borrowed. "system", "user", "assistant", "tool", "developer", "function", "ipython" and
+                          * "observation" count as written by the template, which builds special tokens from them; any
+                          * other role is the caller's text */
+    const char *content; /* borrowed; UTF-8; NULL: none */
 } md_message;
 
 typedef struct md_chat_args {
@@ -34,7 +36,9 @@ typedef struct md_chat_args {
     const char *bos_token; /* "" when the model has none; borrowed */
     const char *eos_token;
     const char *extra_json; /* further variables as one JSON object (tools, enable_thinking...), or NULL. A "messages"
-                             * key here replaces `message`, for messages with more fields than role and content */
+                             * key here replaces `message`, for messages with more fields than role and content. It
+                             * may not set bos_token, eos_token or add_generation_prompt; `tools` and `documents` are
+                             * none unless given */
     int64_t now;            /* Unix time in seconds (UTC) for strftime_now; negative: strftime_now is undefined */
 } md_chat_args;
 

@@ -33,7 +33,8 @@ enum md_tokenize_flags {
 };
 
 /* Appends the tokens of text[0..n) to *out. Any bytes are accepted: what is not valid UTF-8 goes through byte tokens.
- * flags: md_tokenize_flags. On failure *out is as it was. */
+ * A byte that the vocabulary has no token for becomes its unknown token, or is dropped, as the field does (SmolLM2 lacks
+ * 21), so decoding need not give back every text. flags: md_tokenize_flags. On failure *out is as it was. */
 MD_API MD_MUST_USE md_status md_tokenize(const md_tokenizer *t, const char *text, size_t n, unsigned flags,
                                          md_tokens *out, md_error *err);
 

@@ -23,7 +23,8 @@ typedef struct md_vocab_str {
 
 /* Everything is borrowed for the duration of md_tokenizer_new and copied. */
 typedef struct md_vocab {
-    const char *model;         /* "gpt2" (byte-level BPE) or "llama" (SentencePiece BPE); others are refused by name */
+    const char *model;         /* "gpt2" (byte-level BPE), "gemma4" (BPE on characters) or "llama" (SentencePiece BPE);
+                                * others are refused by name */
     const char *pre;           /* BPE splitting rule, e.g. "smollm"; NULL or "" or "default": gpt-2's */
     const md_vocab_str *token; /* [n_tokens], as stored (byte-level BPE: in GPT-2's visible alphabet) */
     const int32_t *type;       /* [n_tokens] md_token_type, or NULL: all normal */

@@ -90,27 +90,60 @@ static void borders_do_not_split_words(void **state)
     tiny_free(y);
 }
 
-/* A conversation without special names in its messages gives the tokens of its text, special tokens recognised. */
+/* The same names for SentencePiece, which puts a space in front of a text and behind special tokens. */
+static tiny *small_spm(void)
+{
+    static const char *const piece[] = {"a",
+                                        "b",
+                                        "c",
+                                        "ab",
+                                        "bc",
+                                        "\xe2\x96\x81",
+                                        "\xe2\x96\x81"
+                                        "a",
+                                        "abc"};
+    tiny *y = tiny_new("llama", "default");
+    y->v.unk = tiny_add(y, "<unk>", MD_TOKEN_UNKNOWN, 0);
+    y->v.bos = tiny_add(y, "<s>", MD_TOKEN_CONTROL, 0);
+    y->v.eos = tiny_add(y, "</s>", MD_TOKEN_CONTROL, 0);
+    y->v.add_bos = 0;
+    tiny_byte_names(y);
+    tiny_add(y, "<|start|>", MD_TOKEN_CONTROL, 0);
+    tiny_add(y, "<|end|>", MD_TOKEN_CONTROL, 0);
+    tiny_add(y, "\n\n", MD_TOKEN_USER_DEFINED, 0);
+    for (size_t i = 0; i < sizeof piece / sizeof *piece; i++)
+        tiny_add(y, piece[i], MD_TOKEN_NORMAL, -1.0f - (float)i);
+    return y;
+}
+
+/* A conversation of up to four messages out of words that hold no special name. */
+static void random_conversation(uint64_t *seed, char json[2000])
+{
+    static const char *const words[] = {"a", "b", "ab", " c", "bc", "\\n", "\\n\\n", "<", "|", "x y", "\\u00e4"};
+    strcpy(json, "{\"messages\": [");
+    for (uint32_t m = 0, n = tiny_random(seed) % 4; m <= n; m++) {
+        strcat(json, m ? ", {\"role\": \"user\", \"content\": \"" : "{\"role\": \"sailor\", \"content\": \"");
+        for (uint32_t k = tiny_random(seed) % 12; k; k--)
+            strcat(json, words[tiny_random(seed) % (sizeof words / sizeof *words)]);
+        strcat(json, "\"}");
+    }
+    strcat(json, "]}");
+}
+
+/* Then the tokens are those of the text, special tokens recognised. */
 static void innocent_conversations_equal_their_text(void **state)
 {
     (void)state;
-    tiny *y = small(false);
-    const md_tokenizer *t = tiny_make(y);
     static const char source[] =
         "{% for m in messages %}<|start|>{{ m.role }}\n{{ m.content|trim }}ab<|end|>\n{% endfor %}";
-    static const char *const words[] = {"a", "b", "ab", " c", "bc", "\\n", "\\n\\n", "<", "|", "x y", "\\u00e4"};
+    tiny *y[] = {small(false), small_spm()};
     uint64_t seed = 7;
-    for (int i = 0; i < 300; i++) {
-        char json[2000] = "{\"messages\": [";
-        for (uint32_t m = 0, n = tiny_random(&seed) % 4; m <= n; m++) {
-            strcat(json, m ? ", {\"role\": \"user\", \"content\": \"" : "{\"role\": \"sailor\", \"content\": \"");
-            for (uint32_t k = tiny_random(&seed) % 12; k; k--)
-                strcat(json, words[tiny_random(&seed) % (sizeof words / sizeof *words)]);
-            strcat(json, "\"}");
-        }
-        strcat(json, "]}");
+    for (int i = 0; i < 400; i++) {
+        const md_tokenizer *t = i < 2 ? tiny_make(y[i]) : y[i % 2]->t;
+        char json[2000];
         md_rendered r;
         md_error err;
+        random_conversation(&seed, json);
         assert_int_equal(jinja_try(source, json, NULL, &r, &err), MD_OK);
         md_tokens chat = {0}, text = {0};
         assert_int_equal(md_rendered_tokenize(&r, t, &chat, &err), MD_OK);
@@ -121,7 +154,8 @@ static void innocent_conversations_equal_their_text(void **state)
         md_tokens_done(&text);
         md_rendered_done(&r);
     }
-    tiny_free(y);
+    tiny_free(y[0]);
+    tiny_free(y[1]);
 }
 
 static void there_is_one_bos(void **state)
