@@ -109,7 +109,7 @@ static problem *problem_new(const md_kern *kern, const kinds *k, bool fused, boo
                              .x = 256,
                              .act = act,
                              .alpha = 1.702f,
-                             .limit = 0.8f,
+                             .limit = act == MD_FFN_OAI || extras ? 0.8f : 0.0f,
                              .expert = p->pick,
                              .weight = p->weight};
     make_experts(p, k, extras);
@@ -188,6 +188,8 @@ static void expert_by_definition(const problem *p, int32_t e, const float *x, fl
     }
     if (p->job.act == MD_FFN_OAI)
         p->kern->oai_mul(gate_up, gate_up + p->job.x, hidden, p->job.x, p->job.alpha, p->job.limit);
+    else if (p->job.limit > 0.0f)
+        p->kern->silu_clamp_mul(gate_up, gate_up + p->job.x, hidden, p->job.x, p->job.limit);
     else
         p->kern->silu_mul(gate_up, gate_up + p->job.x, hidden, p->job.x);
     matrix_by_definition(p->kern, &w->down, hidden, out);
@@ -346,9 +348,10 @@ static void matrix_exactly(const md_weight *w, const double *x, double *y)
 
 static double activate_exactly(const md_expert_job *j, double gate, double up)
 {
+    const double limit = j->limit > 0.0f ? (double)j->limit : 1e300, u = fmax(fmin(up, limit), -limit);
     if (j->act == MD_FFN_SILU)
-        return gate / (1 + exp(-gate)) * up;
-    const double limit = (double)j->limit, g = fmin(gate, limit), u = fmax(fmin(up, limit), -limit);
+        return fmin(gate / (1 + exp(-gate)), limit) * u;
+    const double g = fmin(gate, limit);
     return g / (1 + exp(-(double)j->alpha * g)) * (u + 1);
 }
 

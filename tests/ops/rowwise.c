@@ -49,34 +49,45 @@ static void check_residual(const md_ops *ops, void *ctx)
     free(expected);
 }
 
-static void expected_row(const md_ops *ops, md_ffn_act act, const float *gate, const float *up, float *y, int64_t n)
+typedef struct activation {
+    md_ffn_act act;
+    float limit;
+} activation;
+
+static void expected_row(const md_ops *ops, activation a, const float *gate, const float *up, float *y, int64_t n)
 {
-    if (act == MD_FFN_OAI)
-        ops->kern->oai_mul(gate, up, y, n, 1.702f, 0.5f);
+    if (a.act == MD_FFN_OAI)
+        ops->kern->oai_mul(gate, up, y, n, 1.702f, a.limit);
+    else if (a.act == MD_FFN_GELU)
+        ops->kern->gelu_mul(gate, up, y, n);
+    else if (a.limit > 0.0f)
+        ops->kern->silu_clamp_mul(gate, up, y, n, a.limit);
     else
         ops->kern->silu_mul(gate, up, y, n);
 }
 
 static void check_activation(const md_ops *ops, void *ctx)
 {
+    static const activation all[] = {{MD_FFN_SILU, 0.0f}, {MD_FFN_SILU, 0.5f}, {MD_FFN_OAI, 0.5f}, {MD_FFN_GELU, 0.0f}};
     const shape *s = ctx;
     const int64_t n = s->n * s->d;
     float *gate = floats_new(n, FILL_UNIT), *up = floats_new(n, FILL_UNIT), *pairs = floats_new(2 * n, FILL_ZERO);
     float *expected = floats_new(n, FILL_ZERO);
-    for (int act = MD_FFN_SILU; act <= MD_FFN_OAI; act++) {
+    for (int i = 0; i < COUNT(all); i++) {
+        const activation a = all[i];
         for (int64_t t = 0; t < s->n; t++) {
             memcpy(pairs + t * 2 * s->d, gate + t * s->d, (size_t)s->d * 4);
             memcpy(pairs + t * 2 * s->d + s->d, up + t * s->d, (size_t)s->d * 4);
-            expected_row(ops, (md_ffn_act)act, gate + t * s->d, up + t * s->d, expected + t * s->d, s->d);
+            expected_row(ops, a, gate + t * s->d, up + t * s->d, expected + t * s->d, s->d);
         }
         guarded y = guarded_new((size_t)n * 4, 4);
-        md_ffn_activate(ops, (md_ffn_act)act, 1.702f, 0.5f, gate, up, y.data, s->n, s->d);
+        md_ffn_activate(ops, a.act, 1.702f, a.limit, gate, up, y.data, s->n, s->d);
         expect_same_floats(expected, y.data, n, "activation");
-        md_ffn_activate_pairs(ops, (md_ffn_act)act, 1.702f, 0.5f, pairs, y.data, s->n, s->d);
+        md_ffn_activate_pairs(ops, a.act, 1.702f, a.limit, pairs, y.data, s->n, s->d);
         expect_same_floats(expected, y.data, n, "activation of pairs");
-        for (int64_t i = 0; i < n; i++)
-            ((float *)y.data)[i] = gate[i];
-        md_ffn_activate(ops, (md_ffn_act)act, 1.702f, 0.5f, y.data, up, y.data, s->n, s->d);
+        for (int64_t v = 0; v < n; v++)
+            ((float *)y.data)[v] = gate[v];
+        md_ffn_activate(ops, a.act, 1.702f, a.limit, y.data, up, y.data, s->n, s->d);
         expect_same_floats(expected, y.data, n, "activation in place");
         guarded_done(&y, "activation");
     }
