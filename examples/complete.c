@@ -17,8 +17,10 @@ static void check(md_status status)
 
 int main(int argc, char **argv)
 {
+    const md_sampler_args greedy = {.temperature = 0, .top_p = 1, .typical_p = 1, .repetition_penalty = 1};
     md_model *model;
     md_session *session;
+    md_session_args args;
     md_seq *seq;
     md_sampler *sampler;
     md_tokens prompt = {0};
@@ -27,14 +29,9 @@ int main(int argc, char **argv)
     check(md_model_open(argv[1], NULL, &model, &err));
     const md_tokenizer *tok = md_model_tokenizer(model); /* NULL without one: md_model_tokenizer_error says why */
     check(md_tokenize(tok, argv[2], strlen(argv[2]), MD_TOKENIZE_BOS, &prompt, &err));
-
-    md_session_args args;
     md_session_args_default(model, &args);
     check(md_session_new(model, &args, &session, &err));
     check(md_seq_new(session, &seq, &err));
-    md_sampler_args greedy;
-    md_sampler_args_default(&greedy);
-    greedy.temperature = 0;
     check(md_sampler_new(&greedy, md_model_get_info(model)->n_vocab, &sampler, &err));
     md_detok *detok = md_detok_new(tok, false, true);
 
@@ -51,9 +48,11 @@ int main(int argc, char **argv)
             break;
         const char *text;
         check(md_detok_push(detok, token, &text, &n, &err));
-        fwrite(text, 1, n, stdout);
-        left--;
+        printf("%.*s%s", (int)n, text, --left > 0 ? "" : "\n");
     }
-    printf("\n"); /* everything goes with the process */
-    return 0;
+    md_detok_free(detok);
+    md_sampler_free(sampler);
+    md_tokens_done(&prompt);
+    md_session_free(session); /* and its sequences */
+    md_model_close(model);
 }
