@@ -99,8 +99,8 @@ static tiny *small_spm(void)
                                         "ab",
                                         "bc",
                                         "\xe2\x96\x81",
-                                        "\xe2\x96\x81"
-                                        "a",
+                                        ("\xe2\x96\x81"
+                                         "a"),
                                         "abc"};
     tiny *y = tiny_new("llama", "default");
     y->v.unk = tiny_add(y, "<unk>", MD_TOKEN_UNKNOWN, 0);
