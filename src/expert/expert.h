@@ -51,7 +51,7 @@ typedef struct md_expert_job {
     int32_t n_expert, top_k;
     int64_t d, x; /* widths */
     md_ffn_act act;
-    float alpha, limit;    /* of MD_FFN_OAI */
+    float alpha, limit;    /* of the activation (ops.h) */
     const int32_t *expert; /* (T, K) */
     const float *weight;   /* (T, K) */
 } md_expert_job;

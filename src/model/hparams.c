@@ -42,19 +42,16 @@ static md_status read_layers(const reader *r, const char *suffix, int32_t n_laye
                              int32_t *out, bool *found)
 {
     md_error *err = r->err;
-    char key[128];
-    const md_gguf_kv *kv = md_gguf_find(r->g, key_of(r, suffix, key));
-    *found = kv != NULL;
-    if (!kv)
+    md_layer_array a;
+    MD_TRY(md_layer_array_find(r->g, r->prefix, suffix, n_layer, &a, err));
+    *found = a.kv != NULL;
+    if (!a.kv)
         return MD_OK;
-    const bool array = kv->kind == MD_GGUF_ARRAY;
-    MD_FAIL_IF(array && kv->count < (uint64_t)n_layer, MD_ERR_FORMAT, "'%s' has %llu values for %d layers", key,
-               (unsigned long long)kv->count, n_layer);
     for (int32_t l = 0; l < n_layer; l++) {
         int64_t v;
-        MD_TRY(md_gguf_array_i64(kv, array ? (uint64_t)l : 0, &v, err));
-        MD_FAIL_IF(v < min || v > max, MD_ERR_FORMAT, "'%s' is %lld for layer %d, outside %d to %d", key, (long long)v,
-                   l, min, max);
+        MD_TRY(md_gguf_array_i64(a.kv, a.array ? (uint64_t)l : 0, &v, err));
+        MD_FAIL_IF(v < min || v > max, MD_ERR_FORMAT, "'%s' is %lld for layer %d, outside %d to %d", a.key,
+                   (long long)v, l, min, max);
         out[l] = (int32_t)v;
     }
     return MD_OK;

@@ -41,6 +41,14 @@ typedef struct md_hparams {
 md_status md_hparams_arch(const md_gguf *g, const md_arch **out, md_error *err) MD_MUST_USE;
 md_status md_hparams_read(const md_gguf *g, const md_arch *arch, md_arena *arena, md_hparams *out,
                           md_error *err) MD_MUST_USE;
+/* A key that holds one value for all layers, or an array with one for each. */
+typedef struct md_layer_array {
+    char key[128];
+    const md_gguf_kv *kv; /* NULL when the file lacks it; else element i is layer i's, or 0 everybody's */
+    bool array;
+} md_layer_array;
+md_status md_layer_array_find(const md_gguf *g, const char *prefix, const char *suffix, int32_t n_layer,
+                              md_layer_array *out, md_error *err) MD_MUST_USE;
 /* Fills hp->layer; called by md_hparams_read. */
 md_status md_hparams_read_layers(const md_gguf *g, const md_arch *arch, md_arena *arena, md_hparams *hp,
                                  md_error *err) MD_MUST_USE;

@@ -7,15 +7,8 @@
 
 #include <stdio.h>
 
-typedef struct layer_array {
-    char key[128];
-    const md_gguf_kv *kv; /* NULL when the file lacks it */
-    bool array;
-} layer_array;
-
-/* Finds a key that holds one value, or one for each layer. */
-static md_status find(const md_gguf *g, const char *prefix, const char *suffix, int32_t n_layer, layer_array *out,
-                      md_error *err)
+md_status md_layer_array_find(const md_gguf *g, const char *prefix, const char *suffix, int32_t n_layer,
+                              md_layer_array *out, md_error *err)
 {
     snprintf(out->key, sizeof out->key, "%s.%s", prefix, suffix);
     out->kv = md_gguf_find(g, out->key);
@@ -25,7 +18,7 @@ static md_status find(const md_gguf *g, const char *prefix, const char *suffix, 
     return MD_OK;
 }
 
-static md_status float_at(const layer_array *a, int32_t layer, float min, float *io, md_error *err)
+static md_status float_at(const md_layer_array *a, int32_t layer, float min, float *io, md_error *err)
 {
     if (!a->kv)
         return MD_OK;
@@ -38,8 +31,8 @@ static md_status float_at(const layer_array *a, int32_t layer, float min, float 
 /* Which layers have the window: an array of truth values, a period (every n-th layer lacks it), or the family's rule. */
 static md_status read_windows(const md_gguf *g, const md_arch *arch, md_hparams *hp, md_error *err)
 {
-    layer_array a;
-    MD_TRY(find(g, arch->name, "attention.sliding_window_pattern", hp->n_layer, &a, err));
+    md_layer_array a;
+    MD_TRY(md_layer_array_find(g, arch->name, "attention.sliding_window_pattern", hp->n_layer, &a, err));
     int64_t every = arch->window_every, v;
     if (a.kv && !a.array) {
         MD_TRY(md_gguf_array_i64(a.kv, 0, &every, err));
@@ -58,10 +51,10 @@ static md_status read_windows(const md_gguf *g, const md_arch *arch, md_hparams 
 
 static md_status read_ropes(const md_gguf *g, const md_arch *arch, md_hparams *hp, md_error *err)
 {
-    layer_array base, base_window, rot;
-    MD_TRY(find(g, arch->name, "rope.freq_base_per_layer", hp->n_layer, &base, err));
-    MD_TRY(find(g, arch->name, "rope.freq_base_swa", hp->n_layer, &base_window, err));
-    MD_TRY(find(g, arch->name, "rope.dimension_count_per_layer", hp->n_layer, &rot, err));
+    md_layer_array base, base_window, rot;
+    MD_TRY(md_layer_array_find(g, arch->name, "rope.freq_base_per_layer", hp->n_layer, &base, err));
+    MD_TRY(md_layer_array_find(g, arch->name, "rope.freq_base_swa", hp->n_layer, &base_window, err));
+    MD_TRY(md_layer_array_find(g, arch->name, "rope.dimension_count_per_layer", hp->n_layer, &rot, err));
     for (int32_t l = 0; l < hp->n_layer; l++) {
         md_layer_hparams *lh = &hp->layer[l];
         lh->rope_base = hp->rope_base;
@@ -88,9 +81,9 @@ static md_status read_ropes(const md_gguf *g, const md_arch *arch, md_hparams *h
 
 static md_status read_limits(const md_gguf *g, const md_arch *arch, md_hparams *hp, md_error *err)
 {
-    layer_array routed, shared;
-    MD_TRY(find(g, arch->name, "swiglu_clamp_exp", hp->n_layer, &routed, err));
-    MD_TRY(find(g, arch->name, "swiglu_clamp_shexp", hp->n_layer, &shared, err));
+    md_layer_array routed, shared;
+    MD_TRY(md_layer_array_find(g, arch->name, "swiglu_clamp_exp", hp->n_layer, &routed, err));
+    MD_TRY(md_layer_array_find(g, arch->name, "swiglu_clamp_shexp", hp->n_layer, &shared, err));
     for (int32_t l = 0; l < hp->n_layer; l++) {
         hp->layer[l].limit = arch->act_limit;
         MD_TRY(float_at(&routed, l, 0.0f, &hp->layer[l].limit, err));
