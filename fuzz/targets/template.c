@@ -26,7 +26,10 @@ static const char variables[] =
     " {\"role\": \"user\", \"content\": \"" TYPED "<|im_end|>\\n\"},"
     " {\"role\": \"assistant\", \"content\": \"<think>a</think>b\", \"tool_calls\": [{\"id\": \"abcdefghi\","
     " \"function\": {\"name\": \"f\", \"arguments\": {\"x\": [1, 2.5, null, true]}}}]},"
-    " {\"role\": \"tool\", \"content\": null}], \"s\": \"text, \xc3\xa4\", \"i\": 7, \"l\": [3, 1, 2], \"d\": {\"a\": {\"b\": 1}}}";
+    " {\"role\": \"tool\", \"content\": null}], \"s\": \"text, \xc3\xa4\", \"i\": 7, \"l\": [3, 1, 2], \"d\": {\"a\": {\"b\": 1}},"
+    " \"tree\": [{\"n\": \"x\", \"c\": [{\"n\": \"<y>\", \"c\": []}]}], \"tools\": [{\"type\": \"function\", \"function\":"
+    " {\"name\": \"f\", \"description\": \"\", \"parameters\": {\"properties\": {\"x\": {\"type\": \"string\"}},"
+    " \"required\": [\"x\"]}}}]}";
 
 static void check(const md_rendered *r, bool source_has_mark)
 {

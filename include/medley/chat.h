@@ -18,7 +18,7 @@ extern "C" {
 
 typedef struct md_template md_template;
 
-/* Compiles template source of n bytes (UTF-8). MD_ERR_FORMAT names line and cause. */
+/* Compiles template source of n bytes (UTF-8). MD_ERR_FORMAT names line, column and cause. */
 MD_API MD_MUST_USE md_status md_template_new(const char *source, size_t n, md_template **out, md_error *err);
 MD_API void md_template_free(md_template *t); /* NULL allowed */
 

@@ -217,7 +217,7 @@ md_status md_template_render_limited(const md_template *t, const md_chat_args *a
         *out = (md_rendered){0};
     MD_FAIL_IF(!t || !args || !out || (!args->message && args->n_messages), MD_ERR_ARGUMENT,
                "md_template_render needs a template, its arguments and a place for the result");
-    md_jrun r = {.limit = *limits, .program = &t->program, .err = err, .now = args->now, .line = 1};
+    md_jrun r = {.limit = *limits, .program = &t->program, .err = err, .now = args->now, .pos = {1, 1}};
     const md_status status = run(&r, args, out);
     md_arena_done(&r.arena);
     if (status == MD_OK || status == MD_ERR_ARGUMENT || status == MD_ERR_MEMORY)

@@ -42,7 +42,7 @@ enum md_jnode_kind {
     MD_JN_OUTPUT,       /* a */
     MD_JN_IF,           /* list of MD_JN_BRANCH */
     MD_JN_BRANCH,       /* a (NULL for else), list: body */
-    MD_JN_FOR,          /* for a in b if c; list: body, rest: else */
+    MD_JN_FOR,          /* for a in b if c; list: body, rest: else; flags: MD_JM_RECURSIVE */
     MD_JN_SET,          /* a = b; a: NAME, TUPLE of those, or NS_ATTR */
     MD_JN_NS_ATTR,      /* target only: op: symbol of the namespace; value: attribute */
     MD_JN_SET_BLOCK,    /* a = what list renders, through filter b (may be NULL) */
@@ -59,7 +59,7 @@ enum md_jnode_kind {
 enum { MD_JOP_IN = 1, MD_JOP_NOT_IN = 2 }; /* beside operator codes, which are characters */
 
 /* Special names a macro's body mentions: only then may it be called with more than its parameters. */
-enum { MD_JM_CALLER = 1, MD_JM_VARARGS = 2, MD_JM_KWARGS = 4 };
+enum { MD_JM_CALLER = 1, MD_JM_VARARGS = 2, MD_JM_KWARGS = 4, MD_JM_RECURSIVE = 8 /* of a loop */ };
 
 typedef struct md_jnodes {
     struct md_jnode **at; /* [n] */
@@ -77,7 +77,7 @@ typedef struct md_jargs {
 typedef struct md_jnode {
     enum md_jnode_kind kind;
     int op;
-    int line;
+    md_jpos pos; /* where the operation stands: an operator, the name of a filter, the bracket of a call */
     int height;
     unsigned flags;
     md_jval value;
@@ -97,7 +97,7 @@ typedef struct md_jprogram {
     size_t n_symbols;
 } md_jprogram;
 
-/* MD_ERR_FORMAT names line and cause; MD_ERR_LIMIT for a template too long or too deep. On failure *out is {0}. */
+/* MD_ERR_FORMAT names place and cause; MD_ERR_LIMIT for a template too long or too deep. On failure *out is {0}. */
 md_status md_jparse(const char *source, size_t n, md_jprogram *out, md_error *err) MD_MUST_USE;
 void md_jprogram_done(md_jprogram *p);
 

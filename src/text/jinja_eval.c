@@ -5,9 +5,9 @@
 
 #include <string.h>
 
-md_status md_jenter(md_jrun *r, int line)
+md_status md_jenter(md_jrun *r, md_jpos pos)
 {
-    r->line = line;
+    r->pos = pos;
     MD_TRY(md_jcharge(r, 1));
     if (++r->depth > MD_J_MAX_DEPTH)
         return md_jfail(r, MD_ERR_LIMIT, "the template calls itself or nests more than %d levels deep", MD_J_MAX_DEPTH);
@@ -39,6 +39,7 @@ static md_status eval_dict(md_jrun *r, md_jscope *s, const md_jnode *n, md_jval 
         md_jval key, value;
         MD_TRY(md_jeval(r, s, n->list.at[i], &key));
         MD_TRY(md_jeval(r, s, n->list.at[i + 1], &value));
+        r->pos = n->list.at[i]->pos;
         MD_TRY(md_jdict_set(r, d, key, value));
     }
     *out = md_jmap(d);
@@ -64,6 +65,7 @@ static md_status eval_named(md_jrun *r, md_jscope *s, const md_jargs *args, md_j
     md_jval v;
     if (args->star2) {
         MD_TRY(md_jeval(r, s, args->star2, &v));
+        r->pos = args->star2->pos;
         if (v.kind != MD_J_DICT)
             return md_jfail(r, MD_ERR_FORMAT, "** needs a dict, not a '%s'", md_jtype_name(v));
         more = v.u.dict;
@@ -107,6 +109,7 @@ md_status md_jeval_args(md_jrun *r, md_jscope *s, const md_jargs *args, md_jcall
         }
         if (args->star) {
             MD_TRY(md_jeval(r, s, args->star, &v));
+            r->pos = args->star->pos;
             MD_TRY(spread_list(r, l, v));
         }
         c->positional = l->item;
@@ -119,6 +122,8 @@ md_status md_jcall_value(md_jrun *r, md_jval f, md_jcall *c, md_jval *out)
 {
     if (f.kind == MD_J_UNDEFINED)
         return md_jfail_undefined(r, f);
+    if (f.kind == MD_J_LOOP)
+        return md_jcall_loop(r, f, c, out);
     if (f.kind != MD_J_FUNC)
         return md_jfail(r, MD_ERR_FORMAT, "a '%s' cannot be called", md_jtype_name(f));
     if (!f.u.func->builtin)
@@ -138,16 +143,16 @@ static md_status eval_call(md_jrun *r, md_jscope *s, const md_jnode *n, md_jval 
         const md_jbuiltin *method = md_jmethod_find(c.self, callee->value.u.str);
         if (method) {
             MD_TRY(md_jeval_args(r, s, n->args, &c));
-            r->line = n->line;
+            r->pos = n->pos;
             return md_jcall_builtin(r, method, &c, out);
         }
-        r->line = n->line;
+        r->pos = n->pos;
         MD_TRY(md_jget_attr(r, c.self, callee->value.u.str, &f));
     } else {
         MD_TRY(md_jeval(r, s, callee, &f));
     }
     MD_TRY(md_jeval_args(r, s, n->args, &c));
-    r->line = n->line;
+    r->pos = n->pos;
     return md_jcall_value(r, f, &c, out);
 }
 
@@ -155,15 +160,16 @@ md_status md_jeval_filters(md_jrun *r, md_jscope *s, const md_jnode *n, md_jval 
 {
     md_jcall c = {.self = input};
     if (n->a) {
-        MD_TRY(md_jenter(r, n->line));
+        MD_TRY(md_jenter(r, n->pos));
         MD_TRY(n->a->kind == MD_JN_FILTER ? md_jeval_filters(r, s, n->a, input, &c.self)
                                           : md_jeval(r, s, n->a, &c.self));
         r->depth--;
     }
+    r->pos = n->pos;
     if (!n->fn)
         return md_jfail(r, MD_ERR_FORMAT, "there is no filter '%.*s'", (int)n->value.u.str->n, n->value.u.str->s);
     MD_TRY(md_jeval_args(r, s, n->args, &c));
-    r->line = n->line;
+    r->pos = n->pos;
     return md_jcall_builtin(r, n->fn, &c, out);
 }
 
@@ -174,7 +180,7 @@ static md_status eval_test(md_jrun *r, md_jscope *s, const md_jnode *n, md_jval 
         return md_jfail(r, MD_ERR_FORMAT, "there is no test '%.*s'", (int)n->value.u.str->n, n->value.u.str->s);
     MD_TRY(md_jeval(r, s, n->a, &c.self));
     MD_TRY(md_jeval_args(r, s, n->args, &c));
-    r->line = n->line;
+    r->pos = n->pos;
     MD_TRY(md_jcall_builtin(r, n->fn, &c, out));
     *out = md_jbool(md_jtruth(*out) != (n->op != 0));
     return MD_OK;
@@ -214,7 +220,7 @@ static md_status eval_slice(md_jrun *r, md_jscope *s, const md_jnode *n, md_jval
     MD_TRY(slice_part(r, s, n->list.at[0], &start, &has_start));
     MD_TRY(slice_part(r, s, n->list.at[1], &stop, &has_stop));
     MD_TRY(slice_part(r, s, n->list.at[2], &step, &has_step));
-    r->line = n->line;
+    r->pos = n->pos;
     if (v.kind == MD_J_UNDEFINED)
         return md_jfail_undefined(r, v);
     const bool views = v.kind == MD_J_LIST && v.u.list->flavor >= MD_J_KEYS;
@@ -260,8 +266,10 @@ static md_status eval_concat(md_jrun *r, md_jscope *s, const md_jnode *n, md_jva
         if (!part || !text)
             return r->status;
     }
+    if (text) /* what ~ joins is plain text, whatever its parts are */
+        text = md_jstr_as_escaped(r, text, false);
     *out = md_jtext(text);
-    return MD_OK;
+    return text ? MD_OK : r->status;
 }
 
 static md_status compare(md_jrun *r, int op, md_jval a, md_jval b, bool *yes)
@@ -294,7 +302,7 @@ static md_status eval_compare(md_jrun *r, md_jscope *s, const md_jnode *n, md_jv
     MD_TRY(md_jeval(r, s, n->a, &left));
     for (size_t i = 0; yes && i < n->list.n; i++) {
         MD_TRY(md_jeval(r, s, n->list.at[i]->a, &right));
-        r->line = n->line;
+        r->pos = n->list.at[i]->pos;
         MD_TRY(compare(r, n->list.at[i]->op, left, right, &yes));
         left = right;
     }
@@ -305,7 +313,7 @@ static md_status eval_compare(md_jrun *r, md_jscope *s, const md_jnode *n, md_jv
 static md_status eval_sign(md_jrun *r, md_jscope *s, const md_jnode *n, md_jval *out)
 {
     MD_TRY(md_jeval(r, s, n->a, out));
-    r->line = n->line;
+    r->pos = n->pos;
     if (out->kind == MD_J_UNDEFINED)
         return md_jfail_undefined(r, *out);
     if (!md_jis_number(*out))
@@ -341,7 +349,7 @@ static md_status eval_two(md_jrun *r, md_jscope *s, const md_jnode *n, md_jval *
     md_jval a, b;
     MD_TRY(md_jeval(r, s, n->a, &a));
     MD_TRY(md_jeval(r, s, n->b, &b));
-    r->line = n->line;
+    r->pos = n->pos;
     return n->kind == MD_JN_ITEM ? md_jget_item(r, a, b, out) : md_jbinary(r, n->op, a, b, out);
 }
 
@@ -349,7 +357,7 @@ static md_status eval_attr(md_jrun *r, md_jscope *s, const md_jnode *n, md_jval 
 {
     md_jval v;
     MD_TRY(md_jeval(r, s, n->a, &v));
-    r->line = n->line;
+    r->pos = n->pos;
     return md_jget_attr(r, v, n->value.u.str, out);
 }
 
@@ -381,7 +389,7 @@ static md_status eval_kind(md_jrun *r, md_jscope *s, const md_jnode *n, md_jval 
 
 md_status md_jeval(md_jrun *r, md_jscope *s, const md_jnode *n, md_jval *out)
 {
-    MD_TRY(md_jenter(r, n->line));
+    MD_TRY(md_jenter(r, n->pos));
     MD_TRY(eval_kind(r, s, n, out));
     r->depth--;
     return MD_OK;

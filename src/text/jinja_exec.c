@@ -124,6 +124,7 @@ static md_status macro_rest(md_jrun *r, const md_jnode *m, md_jscope *s, const m
 md_status md_jcall_macro(md_jrun *r, const md_jfunc *f, const md_jcall *c, md_jval *out)
 {
     const md_jnode *m = f->macro;
+    const md_jpos call = r->pos;
     md_jscope *s = md_jscope_new(r, f->scope);
     bool *used = md_jalloc(r, c->n_named + 1, sizeof *used);
     if (!s || !used)
@@ -138,6 +139,7 @@ md_status md_jcall_macro(md_jrun *r, const md_jfunc *f, const md_jcall *c, md_jv
             MD_TRY(md_jeval(r, s, param->a, &v));
         MD_TRY(md_jscope_set(r, s, param->op, v));
     }
+    r->pos = call;
     MD_TRY(macro_rest(r, m, s, c, used));
     return capture(r, s, &m->list, out);
 }
@@ -162,7 +164,7 @@ static md_status exec_call_block(md_jrun *r, md_jscope *s, const md_jnode *n, md
     named[c.n_named++] = caller;
     c.name = name;
     c.named = named;
-    r->line = n->line;
+    r->pos = n->a->pos;
     MD_TRY(md_jcall_value(r, callee, &c, &v));
     md_jout_value(o, v);
     return MD_OK;
@@ -182,6 +184,7 @@ static md_status draw(md_jrun *r, md_jloop *l, md_jval *item, bool *more)
         md_jscope *s = md_jscope_new(r, l->scope);
         if (!s)
             return r->status;
+        r->pos = l->node->a->pos;
         MD_TRY(md_jassign(r, s, l->node->a, *item));
         MD_TRY(md_jeval(r, s, l->node->c, &passes));
         if (md_jtruth(passes))
@@ -302,7 +305,7 @@ md_status md_jloop_attr(md_jrun *r, md_jval self, const md_jstr *name, md_jval *
         return MD_OK;
     }
     if (md_jstr_is(name, "depth") || md_jstr_is(name, "depth0")) {
-        *out = md_jint(md_jstr_is(name, "depth") ? 1 : 0);
+        *out = md_jint(l->depth0 + (md_jstr_is(name, "depth") ? 1 : 0));
         return MD_OK;
     }
     const bool back = md_jstr_is(name, "revindex"), back0 = md_jstr_is(name, "revindex0");
@@ -330,6 +333,7 @@ static md_status run_loop(md_jrun *r, md_jscope *s, md_jloop *l, md_jout *o, boo
         else if (!(inner = md_jscope_new(r, s)))
             return r->status;
         MD_TRY(md_jscope_set(r, inner, MD_JS_LOOP, self));
+        r->pos = l->node->a->pos;
         MD_TRY(md_jassign(r, inner, l->node->a, l->current));
         MD_TRY(md_jexec(r, inner, &l->node->list, o, &flow));
         if (flow == MD_JF_BREAK)
@@ -338,22 +342,44 @@ static md_status run_loop(md_jrun *r, md_jscope *s, md_jloop *l, md_jout *o, boo
     }
 }
 
-static md_status exec_for(md_jrun *r, md_jscope *s, const md_jnode *n, md_jout *o, enum md_jflow *flow)
+/* The loop and its `else` over items, as seen from scope s. */
+static md_status loop_over(md_jrun *r, md_jscope *s, const md_jnode *n, md_jval items, int depth0, md_jout *o,
+                           enum md_jflow *flow)
 {
-    md_jval v;
     bool ran;
     md_jloop *l = md_jalloc(r, 1, sizeof *l);
     if (!l)
         return r->status;
-    *l = (md_jloop){.node = n, .scope = s, .index0 = -1};
-    MD_TRY(md_jeval(r, s, n->b, &v));
-    r->line = n->line;
-    MD_TRY(md_jiterate(r, v, &l->source));
+    *l = (md_jloop){.node = n, .scope = s, .index0 = -1, .depth0 = depth0};
+    MD_TRY(md_jiterate(r, items, &l->source));
     MD_TRY(run_loop(r, s, l, o, &ran));
     if (ran || n->rest.n == 0)
         return MD_OK;
     md_jscope *inner = md_jscope_new(r, s);
     return inner ? md_jexec(r, inner, &n->rest, o, flow) : r->status;
+}
+
+static md_status exec_for(md_jrun *r, md_jscope *s, const md_jnode *n, md_jout *o, enum md_jflow *flow)
+{
+    md_jval items;
+    MD_TRY(md_jeval(r, s, n->b, &items));
+    r->pos = n->b->pos;
+    return loop_over(r, s, n, items, 0, o, flow);
+}
+
+md_status md_jcall_loop(md_jrun *r, md_jval loop, const md_jcall *c, md_jval *out)
+{
+    const md_jloop *l = loop.u.loop;
+    enum md_jflow flow = MD_JF_NEXT;
+    if (!(l->node->flags & MD_JM_RECURSIVE))
+        return md_jfail(r, MD_ERR_FORMAT, "this loop is not marked 'recursive' and cannot be called");
+    if (c->n_positional != 1 || c->n_named)
+        return md_jfail(r, MD_ERR_FORMAT, "a recursive loop is called with one value to iterate");
+    md_jout o = md_jout_new(r);
+    MD_TRY(loop_over(r, l->scope, l->node, c->positional[0], l->depth0 + 1, &o, &flow));
+    const md_jstr *text = md_jout_finish(&o, false);
+    *out = md_jtext(text);
+    return text ? MD_OK : r->status;
 }
 
 /* ---- the rest ---- */
@@ -389,7 +415,7 @@ static md_status exec_output(md_jrun *r, md_jscope *s, const md_jnode *n, md_jou
 {
     md_jval v;
     MD_TRY(md_jeval(r, s, n->a, &v));
-    r->line = n->line;
+    r->pos = n->pos;
     md_jout_value(o, v);
     return MD_OK;
 }
@@ -398,7 +424,7 @@ static md_status exec_set(md_jrun *r, md_jscope *s, const md_jnode *n)
 {
     md_jval v;
     MD_TRY(md_jeval(r, s, n->b, &v));
-    r->line = n->line;
+    r->pos = n->a->pos;
     return md_jassign(r, s, n->a, v);
 }
 
@@ -432,7 +458,7 @@ static md_status exec_one(md_jrun *r, md_jscope *s, const md_jnode *n, md_jout *
 md_status md_jexec(md_jrun *r, md_jscope *s, const md_jnodes *body, md_jout *o, enum md_jflow *flow)
 {
     for (size_t i = 0; i < body->n && *flow == MD_JF_NEXT; i++) {
-        MD_TRY(md_jenter(r, body->at[i]->line));
+        MD_TRY(md_jenter(r, body->at[i]->pos));
         MD_TRY(exec_one(r, s, body->at[i], o, flow));
         if (o->failed)
             return r->status;

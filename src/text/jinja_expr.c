@@ -18,7 +18,7 @@ static md_status node2(md_jparser *p, enum md_jnode_kind kind, int op, md_jnode 
     n->op = op;
     n->a = a;
     n->b = b;
-    n->line = a->line;
+    n->pos = a->pos;
     MD_TRY(md_jnode_over(p, n, a));
     MD_TRY(md_jnode_over(p, n, b));
     *out = n;
@@ -400,7 +400,7 @@ static md_status parse_concat(md_jparser *p, md_jnode **out)
     md_jnode *n;
     md_jnode_list l = {0};
     MD_TRY(md_jnode_new(p, MD_JN_CONCAT, &n));
-    n->line = (*out)->line;
+    n->pos = (*out)->pos;
     for (md_jnode *part = *out;;) {
         MD_TRY(md_jnodes_add(p, &l, part));
         MD_TRY(md_jnode_over(p, n, part));
@@ -421,10 +421,11 @@ static md_status parse_level(md_jparser *p, enum level level, md_jnode **out)
         return parse_concat(p, out);
     MD_TRY(parse_level(p, level + 1, out));
     while (at_level(p, level)) {
-        const int op = p->t++->code;
+        const md_jtoken *op = p->t++;
         md_jnode *right;
         MD_TRY(parse_level(p, level + 1, &right));
-        MD_TRY(node2(p, MD_JN_BINARY, op, *out, right, out));
+        MD_TRY(node2(p, MD_JN_BINARY, op->code, *out, right, out));
+        (*out)->pos = op->pos;
     }
     return MD_OK;
 }
@@ -450,13 +451,17 @@ static md_status parse_compare(md_jparser *p, md_jnode **out)
     MD_TRY(parse_level(p, LEVEL_SUM, out));
     md_jnode *n = NULL, *operand;
     md_jnode_list l = {0};
-    for (int op; (op = take_comparison(p)) != 0;) {
+    for (int op;;) {
+        const md_jpos pos = p->t->pos;
+        if ((op = take_comparison(p)) == 0)
+            break;
         if (!n) {
             MD_TRY(node2(p, MD_JN_COMPARE, 0, *out, NULL, &n));
             *out = n;
         }
         MD_TRY(md_jnode_new(p, MD_JN_OPERAND, &operand));
         operand->op = op;
+        operand->pos = pos;
         MD_TRY(parse_level(p, LEVEL_SUM, &operand->a));
         MD_TRY(md_jnode_over(p, operand, operand->a));
         MD_TRY(md_jnode_over(p, n, operand));

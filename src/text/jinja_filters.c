@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Filters on text and numbers. Filters on sequences are in jinja_seq.c. Autoescaping is off, so `safe` changes nothing
- * and `escape` gives an ordinary string. */
+ * Filters on text and numbers. Filters on sequences are in jinja_seq.c. Autoescaping is off: what `safe` and
+ * `escape` give prints as it is, but '+' escapes what is added to it. */
 #include "text/jinja_run.h"
 #include "base/utf8.h"
 
@@ -175,24 +175,24 @@ static md_status f_indent(md_jrun *r, const md_jcall *c, md_jval *out)
     return text_result(r, md_jout_finish(&o, false), out);
 }
 
-static md_status f_escape(md_jrun *r, const md_jcall *c, md_jval *out)
+static md_status f_safe(md_jrun *r, const md_jcall *c, md_jval *out)
 {
     const md_jstr *s;
     MD_TRY(self_text(r, c, &s));
-    md_jout o = md_jout_new(r);
-    for (size_t at = 0; at < s->n && !o.failed; at++) {
-        const char *entity = s->s[at] == '&'    ? "&amp;"
-                             : s->s[at] == '<'  ? "&lt;"
-                             : s->s[at] == '>'  ? "&gt;"
-                             : s->s[at] == '\'' ? "&#39;"
-                             : s->s[at] == '"'  ? "&#34;"
-                                                : NULL;
-        if (entity)
-            md_jout_puts(&o, entity, md_jstr_mark(s, at));
-        else
-            md_jout_part(&o, s, at, 1);
-    }
-    return text_result(r, md_jout_finish(&o, false), out);
+    return text_result(r, md_jstr_as_escaped(r, s, true), out);
+}
+
+static md_status f_forceescape(md_jrun *r, const md_jcall *c, md_jval *out)
+{
+    const md_jstr *s;
+    MD_TRY(self_text(r, c, &s));
+    s = md_jstr_escape(r, s);
+    return text_result(r, s ? md_jstr_as_escaped(r, s, true) : NULL, out);
+}
+
+static md_status f_escape(md_jrun *r, const md_jcall *c, md_jval *out)
+{
+    return c->self.kind == MD_J_STR && c->self.u.str->escaped ? f_safe(r, c, out) : f_forceescape(r, c, out);
 }
 
 static md_status f_format(md_jrun *r, const md_jcall *c, md_jval *out)
@@ -380,11 +380,6 @@ static md_status f_length(md_jrun *r, const md_jcall *c, md_jval *out)
     return MD_OK;
 }
 
-static md_status f_same(md_jrun *r, const md_jcall *c, md_jval *out)
-{
-    return text_result(r, md_jto_str(r, c->self), out);
-}
-
 static md_status f_attr(md_jrun *r, const md_jcall *c, md_jval *out)
 {
     const md_jstr *name;
@@ -407,7 +402,7 @@ const md_jbuiltin md_jtext_filters[] = {
     {"e", f_escape, "", 0},
     {"escape", f_escape, "", 0},
     {"float", f_float, "default", 0},
-    {"forceescape", f_escape, "", 0},
+    {"forceescape", f_forceescape, "", 0},
     {"format", f_format, NULL, 0},
     {"indent", f_indent, "width first blank", 0},
     {"int", f_int, "default base", 0},
@@ -415,7 +410,7 @@ const md_jbuiltin md_jtext_filters[] = {
     {"lower", f_lower, "", 0},
     {"replace", f_replace, "old new count", 2},
     {"round", f_round, "precision method", 0},
-    {"safe", f_same, "", 0},
+    {"safe", f_safe, "", 0},
     {"string", f_string, "", 0},
     {"title", f_title, "", 0},
     {"tojson", md_jto_json, "ensure_ascii indent separators sort_keys", 0},

@@ -10,7 +10,7 @@ enum { MAX_NESTING = 256 }; /* open brackets inside one tag */
 typedef struct lexer {
     const char *s; /* the normalised source */
     size_t n, at;
-    int line; /* of s[counted] */
+    md_jpos pos; /* of s[counted] */
     size_t counted;
     bool line_starting;     /* the previous tag ended with a line break, or nothing came before */
     char open[MAX_NESTING]; /* closing brackets expected */
@@ -20,11 +20,17 @@ typedef struct lexer {
     md_error *err;
 } lexer;
 
-static int line_at(lexer *x, size_t at)
+/* Places are asked for in the order of the text, so that counting is linear. */
+static md_jpos pos_at(lexer *x, size_t at)
 {
-    for (; x->counted < at; x->counted++)
-        x->line += x->s[x->counted] == '\n';
-    return x->line;
+    for (; x->counted < at; x->counted++) {
+        const unsigned char c = (unsigned char)x->s[x->counted];
+        if (c == '\n')
+            x->pos = (md_jpos){x->pos.line + 1, 1};
+        else if ((c & 0xc0) != 0x80)
+            x->pos.column++;
+    }
+    return x->pos;
 }
 
 static md_status push(lexer *x, md_jtoken t, size_t at)
@@ -38,7 +44,7 @@ static md_status push(lexer *x, md_jtoken t, size_t at)
         out->at = p;
         out->cap = cap;
     }
-    t.line = line_at(x, at);
+    t.pos = pos_at(x, at);
     out->at[out->n++] = t;
     return MD_OK;
 }
@@ -50,7 +56,8 @@ static md_status push_type(lexer *x, enum md_jtoken_type type, size_t at)
 
 static md_status fail(lexer *x, size_t at, const char *what)
 {
-    return md_fail(x->err, MD_ERR_FORMAT, "line %d: %s", line_at(x, at), what);
+    const md_jpos pos = pos_at(x, at);
+    return md_fail(x->err, MD_ERR_FORMAT, MD_JPOS ": %s", pos.line, pos.column, what);
 }
 
 static bool space_at(const lexer *x, size_t at, size_t *len)
@@ -237,8 +244,9 @@ static md_status balance(lexer *x, char c)
     static const char opening[] = "([{", closing[] = ")]}";
     const char *open = strchr(opening, c), *close = strchr(closing, c);
     if (open) {
+        const md_jpos pos = pos_at(x, x->at);
         if (x->n_open == MAX_NESTING)
-            return md_fail(x->err, MD_ERR_LIMIT, "line %d: brackets are nested too deep", line_at(x, x->at));
+            return md_fail(x->err, MD_ERR_LIMIT, MD_JPOS ": brackets are nested too deep", pos.line, pos.column);
         x->open[x->n_open++] = closing[open - opening];
     } else if (close) {
         if (x->n_open == 0 || x->open[x->n_open - 1] != c)
@@ -257,11 +265,11 @@ static md_status lex_operator(lexer *x)
             return push(x, (md_jtoken){.type = MD_JT_OPERATOR, .code = MD_JOP(two[i][0], two[i][1])}, x->at - 2);
         }
     const char c = x->s[x->at];
+    const md_jpos pos = pos_at(x, x->at);
     if (!c || !strchr("+-/*%~[](){}><=.:|,;", c)) {
-        char what[64] = "a character that has no meaning here";
-        if (c > ' ' && c <= '~')
-            memcpy(what, (char[]){'\'', c, '\'', '\0'}, 4);
-        return md_fail(x->err, MD_ERR_FORMAT, "line %d: unexpected %s", line_at(x, x->at), what);
+        if (c <= ' ' || c > '~')
+            return fail(x, x->at, "a character that has no meaning here");
+        return md_fail(x->err, MD_ERR_FORMAT, MD_JPOS ": unexpected '%c'", pos.line, pos.column, c);
     }
     MD_TRY(balance(x, c));
     x->at++;
@@ -271,12 +279,13 @@ static md_status lex_operator(lexer *x)
 /* Everything from behind the opening mark to behind the closing one. */
 static md_status lex_tag(lexer *x, bool output)
 {
-    const size_t start = x->at;
+    const md_jpos open = x->out->at[x->out->n - 1].pos; /* the mark that was just pushed */
     x->n_open = 0;
     for (;;) {
         x->at = skip_space(x, x->at);
         if (x->at >= x->n)
-            return fail(x, start, output ? "'{{' is never closed" : "'{%' is never closed");
+            return md_fail(x->err, MD_ERR_FORMAT, MD_JPOS ": '%s' is never closed", open.line, open.column,
+                           output ? "{{" : "{%");
         size_t next;
         if (x->n_open == 0 && tag_end(x, x->at, output ? "}}" : "%}", !output, &next)) {
             MD_TRY(push_type(x, output ? MD_JT_OUTPUT_END : MD_JT_BLOCK_END, x->at));
@@ -346,13 +355,13 @@ static bool raw_begin(lexer *x, size_t at, size_t *next)
     return true;
 }
 
-static md_status lex_raw(lexer *x)
+static md_status lex_raw(lexer *x, size_t tag)
 {
     const size_t from = x->at;
     for (size_t at = from;; at++) {
         const char *open = at < x->n ? memmem(x->s + at, x->n - at, "{%", 2) : NULL;
         if (!open)
-            return fail(x, from, "{% raw %} has no {% endraw %}");
+            return fail(x, tag, "{% raw %} has no {% endraw %}");
         at = (size_t)(open - x->s);
         const char sign = starts(x, at + 2, "-") ? '-' : starts(x, at + 2, "+") ? '+' : '\0';
         const size_t word = skip_space(x, at + 2 + (sign != '\0'));
@@ -369,12 +378,12 @@ static md_status lex_raw(lexer *x)
     }
 }
 
-static md_status lex_comment(lexer *x)
+static md_status lex_comment(lexer *x, size_t tag)
 {
     const size_t start = x->at;
     const char *close = memmem(x->s + start, x->n - start, "#}", 2);
     if (!close)
-        return fail(x, start, "'{#' is never closed");
+        return fail(x, tag, "'{#' is never closed");
     size_t at = (size_t)(close - x->s), next = 0;
     if (at > start && (x->s[at - 1] == '-' || x->s[at - 1] == '+'))
         at--;
@@ -413,10 +422,10 @@ static md_status lex_all(lexer *x)
         x->at = tag + 2 + (sign != '\0');
         size_t next;
         if (kind == '#') {
-            MD_TRY(lex_comment(x));
+            MD_TRY(lex_comment(x, tag));
         } else if (kind == '%' && raw_begin(x, x->at, &next)) {
             x->at = next;
-            MD_TRY(lex_raw(x));
+            MD_TRY(lex_raw(x, tag));
         } else {
             MD_TRY(push_type(x, kind == '{' ? MD_JT_OUTPUT_BEGIN : MD_JT_BLOCK_BEGIN, tag));
             MD_TRY(lex_tag(x, kind == '{'));
@@ -428,21 +437,23 @@ static md_status lex_all(lexer *x)
 /* Checks that the source is UTF-8 and writes it with "\n" for every line break, without a last one. */
 static md_status normalise(const char *source, size_t n, char *out, size_t *out_n, md_error *err)
 {
-    int line = 1;
+    md_jpos pos = {1, 1};
     size_t m = 0;
     for (size_t at = 0; at < n;) {
         uint32_t cp;
         const int len = md_utf8_decode(source + at, n - at, &cp);
-        MD_FAIL_IF(len == 0 || cp == 0, MD_ERR_FORMAT, "line %d: the template is not UTF-8 text", line);
+        MD_FAIL_IF(len == 0 || cp == 0, MD_ERR_FORMAT, MD_JPOS ": the template is not UTF-8 text", pos.line,
+                   pos.column);
         if (cp == '\r' || cp == '\n') {
             at += cp == '\r' && at + 1 < n && source[at + 1] == '\n' ? 2 : 1;
             out[m++] = '\n';
-            line++;
+            pos = (md_jpos){pos.line + 1, 1};
             continue;
         }
         memcpy(out + m, source + at, (size_t)len);
         m += (size_t)len;
         at += (size_t)len;
+        pos.column++;
     }
     if (m && out[m - 1] == '\n')
         m--;
@@ -456,7 +467,7 @@ md_status md_jlex(const char *source, size_t n, md_arena *arena, md_jtokens *out
     char *text = md_arena_alloc(arena, n + 1, 1);
     if (!text)
         return md_fail_memory(err, "a chat template");
-    lexer x = {.s = text, .line = 1, .line_starting = true, .arena = arena, .out = out, .err = err};
+    lexer x = {.s = text, .pos = {1, 1}, .line_starting = true, .arena = arena, .out = out, .err = err};
     MD_TRY(normalise(source, n, text, &x.n, err));
     const md_status status = lex_all(&x);
     if (status != MD_OK)

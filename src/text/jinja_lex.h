@@ -5,8 +5,7 @@
 #ifndef MD_TEXT_JINJA_LEX_H
 #define MD_TEXT_JINJA_LEX_H
 
-#include "base/mem.h"
-#include "base/status.h"
+#include "text/jinja_value.h"
 
 enum md_jtoken_type {
     MD_JT_END,
@@ -27,7 +26,7 @@ enum md_jtoken_type {
 typedef struct md_jtoken {
     enum md_jtoken_type type;
     int code;
-    int line;
+    md_jpos pos;
     const char *s; /* into the arena */
     size_t n;
     union {
@@ -41,7 +40,7 @@ typedef struct md_jtokens {
     size_t n, cap;
 } md_jtokens;
 
-/* Text is copied into the arena with its newlines normalised. MD_ERR_FORMAT names the line. On failure *out is {0}. */
+/* Text is copied into the arena with its newlines normalised. MD_ERR_FORMAT names the place. On failure *out is {0}. */
 md_status md_jlex(const char *source, size_t n, md_arena *arena, md_jtokens *out, md_error *err) MD_MUST_USE;
 void md_jtokens_done(md_jtokens *t);
 

@@ -144,12 +144,25 @@ static md_status refuse(md_jrun *r, int op, md_jval a, md_jval b)
                     md_jtype_name(b));
 }
 
+/* Where one side is escaped the other becomes so too. */
+static md_status add_text(md_jrun *r, const md_jstr *a, const md_jstr *b, md_jval *out)
+{
+    const bool escaped = a->escaped || b->escaped;
+    if (a->escaped != b->escaped) {
+        const md_jstr **plain = a->escaped ? &b : &a;
+        *plain = md_jstr_escape(r, *plain);
+    }
+    const md_jstr *sum = a && b ? md_jstr_concat(r, a, b) : NULL;
+    if (sum)
+        sum = md_jstr_as_escaped(r, sum, escaped);
+    *out = md_jtext(sum);
+    return sum ? MD_OK : r->status;
+}
+
 md_status md_jbinary(md_jrun *r, int op, md_jval a, md_jval b, md_jval *out)
 {
-    if (op == '+' && a.kind == MD_J_STR && b.kind == MD_J_STR) {
-        *out = md_jtext(md_jstr_concat(r, a.u.str, b.u.str));
-        return out->u.str ? MD_OK : r->status;
-    }
+    if (op == '+' && a.kind == MD_J_STR && b.kind == MD_J_STR)
+        return add_text(r, a.u.str, b.u.str, out);
     if (op == '%' && a.kind == MD_J_STR) {
         const md_jstr *s;
         MD_TRY(md_jformat_percent(r, a.u.str, b, &s));
@@ -187,6 +200,36 @@ static md_status bound_method(md_jrun *r, md_jval v, const md_jbuiltin *method, 
     return MD_OK;
 }
 
+/* What a macro tells about itself. */
+static md_status macro_attr(md_jrun *r, const md_jnode *macro, const md_jstr *name, md_jval *out, bool *found)
+{
+    static const struct {
+        const char *name;
+        unsigned flag;
+    } asks[] = {{"catch_kwargs", MD_JM_KWARGS}, {"catch_varargs", MD_JM_VARARGS}, {"caller", MD_JM_CALLER}};
+    *found = true;
+    if (md_jstr_is(name, "name")) {
+        *out = macro->value;
+        return MD_OK;
+    }
+    if (md_jstr_is(name, "arguments")) {
+        md_jlist *names = md_jlist_new(r, macro->rest.n, MD_J_TUPLE);
+        if (!names)
+            return r->status;
+        for (size_t i = 0; i < macro->rest.n; i++)
+            MD_TRY(md_jlist_push(r, names, macro->rest.at[i]->value));
+        *out = md_jseq(names);
+        return MD_OK;
+    }
+    for (size_t i = 0; i < sizeof asks / sizeof *asks; i++)
+        if (md_jstr_is(name, asks[i].name)) {
+            *out = md_jbool((macro->flags & asks[i].flag) != 0);
+            return MD_OK;
+        }
+    *found = false;
+    return MD_OK;
+}
+
 /* What has a name of its own: methods, attributes of namespaces and loops. */
 static md_status own_attr(md_jrun *r, md_jval v, const md_jstr *name, md_jval *out, bool *found)
 {
@@ -201,10 +244,8 @@ static md_status own_attr(md_jrun *r, md_jval v, const md_jstr *name, md_jval *o
     }
     if (v.kind == MD_J_LOOP)
         return md_jloop_attr(r, v, name, out, found);
-    if (v.kind == MD_J_FUNC && !v.u.func->builtin && md_jstr_is(name, "name")) {
-        *out = v.u.func->macro->value;
-        return MD_OK;
-    }
+    if (v.kind == MD_J_FUNC && !v.u.func->builtin)
+        return macro_attr(r, v.u.func->macro, name, out, found);
     const md_jbuiltin *method = md_jmethod_find(v, name);
     *found = method != NULL;
     return method ? bound_method(r, v, method, out) : MD_OK;
@@ -400,7 +441,7 @@ md_status md_jcall_filter(md_jrun *r, md_jval name, md_jcall *c, md_jval *out)
 {
     const md_jbuiltin *b;
     MD_TRY(named_builtin(r, name, true, &b));
-    MD_TRY(md_jenter(r, r->line)); /* map('map', 'map', ...) nests */
+    MD_TRY(md_jenter(r, r->pos)); /* map('map', 'map', ...) nests */
     MD_TRY(md_jcall_builtin(r, b, c, out));
     r->depth--;
     return MD_OK;

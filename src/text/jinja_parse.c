@@ -59,11 +59,21 @@ static void describe(const md_jtoken *t, char *out, size_t room)
     }
 }
 
+md_status(md_jparse_fail_at)(md_jparser *p, md_status code, md_jpos pos, const char *fmt, ...)
+{
+    char what[200];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(what, sizeof what, fmt, ap);
+    va_end(ap);
+    return md_fail(p->err, code, MD_JPOS ": %s", pos.line, pos.column, what);
+}
+
 md_status(md_jparse_fail)(md_jparser *p, const char *expected)
 {
     char found[80];
     describe(p->t, found, sizeof found);
-    return md_fail(p->err, MD_ERR_FORMAT, "line %d: expected %s, found %s", p->t->line, expected, found);
+    return md_jparse_fail_at(p, MD_ERR_FORMAT, p->t->pos, "expected %s, found %s", expected, found);
 }
 
 md_status md_jexpect_op(md_jparser *p, int code)
@@ -85,7 +95,7 @@ static md_status expect_block_end(md_jparser *p)
 md_status md_jparse_enter(md_jparser *p)
 {
     if (++p->nest > MD_J_MAX_NEST)
-        return md_fail(p->err, MD_ERR_LIMIT, "line %d: brackets and blocks are nested too deep", p->t->line);
+        return md_jparse_fail_at(p, MD_ERR_LIMIT, p->t->pos, "brackets and blocks are nested too deep");
     return MD_OK;
 }
 
@@ -95,7 +105,7 @@ md_status md_jnode_new(md_jparser *p, enum md_jnode_kind kind, md_jnode **out)
     if (!n)
         return md_fail_memory(p->err, "a chat template");
     n->kind = kind;
-    n->line = p->t->line;
+    n->pos = p->t->pos;
     n->height = 1;
     return MD_OK;
 }
@@ -105,7 +115,7 @@ md_status md_jnode_over(md_jparser *p, md_jnode *n, const md_jnode *child)
     if (child && child->height >= n->height)
         n->height = child->height + 1;
     if (n->height > MD_J_MAX_HEIGHT)
-        return md_fail(p->err, MD_ERR_LIMIT, "line %d: an expression is built from too many parts", n->line);
+        return md_jparse_fail_at(p, MD_ERR_LIMIT, n->pos, "an expression is built from too many parts");
     return MD_OK;
 }
 
@@ -220,6 +230,7 @@ static md_status parse_if(md_jparser *p, md_jnode *n)
     for (bool more = true; more;) {
         md_jnode *branch;
         MD_TRY(md_jnode_new(p, MD_JN_BRANCH, &branch));
+        branch->pos = p->t[-1].pos;
         const bool last = token_is(&p->t[-1], "else");
         if (!last) {
             MD_TRY(md_jparse_tuple(p, false, NULL, &branch->a));
@@ -245,8 +256,7 @@ static md_status parse_for(md_jparser *p, md_jnode *n)
     MD_TRY(md_jparse_tuple(p, false, "recursive", &n->b));
     if (md_jskip_name(p, "if"))
         MD_TRY(md_jparse_expr(p, &n->c));
-    if (md_jis_name(p, "recursive"))
-        return md_fail(p->err, MD_ERR_FORMAT, "line %d: recursive loops are not supported", n->line);
+    n->flags = md_jskip_name(p, "recursive") ? MD_JM_RECURSIVE : 0u;
     p->loops++;
     MD_TRY(parse_body(p, ends, n, &n->list));
     p->loops--;
@@ -291,7 +301,7 @@ static md_status parse_parameters(md_jparser *p, md_jnode *n)
             MD_TRY(md_jparse_expr(p, &param->a));
             MD_TRY(md_jnode_over(p, param, param->a));
         } else if (l.nodes.n && l.nodes.at[l.nodes.n - 1]->a) {
-            return md_jparse_fail(p, "a default, as the parameter before has one,");
+            return md_jparse_fail(p, "a default, as the parameter before has one");
         }
         MD_TRY(md_jnodes_add(p, &l, param));
         if (!md_jskip_op(p, ','))
@@ -331,6 +341,7 @@ static md_status parse_call_block(md_jparser *p, md_jnode *n)
 {
     n->kind = MD_JN_CALL_BLOCK;
     MD_TRY(md_jnode_new(p, MD_JN_MACRO, &n->b));
+    n->b->pos = n->pos;
     n->b->op = MD_JS_CALLER;
     n->b->value = md_jtext(p->symbol[MD_JS_CALLER]);
     if (md_jis_op(p, '('))
@@ -390,8 +401,8 @@ static md_status parse_jump(md_jparser *p, md_jnode *n)
 {
     n->kind = token_is(&p->t[-1], "break") ? MD_JN_BREAK : MD_JN_CONTINUE;
     if (p->loops == 0)
-        return md_fail(p->err, MD_ERR_FORMAT, "line %d: %s outside of a loop", n->line,
-                       n->kind == MD_JN_BREAK ? "break" : "continue");
+        return md_jparse_fail_at(p, MD_ERR_FORMAT, n->pos, "%s outside of a loop",
+                                 n->kind == MD_JN_BREAK ? "break" : "continue");
     return MD_OK;
 }
 
@@ -426,11 +437,10 @@ static md_status parse_statement(md_jparser *p, md_jnode **out)
     if (p->t->type != MD_JT_NAME)
         return md_jparse_fail(p, "the name of a tag");
     snprintf(tag, sizeof tag, "%.*s", p->t->n < 40 ? (int)p->t->n : 40, p->t->s);
-    return md_fail(p->err, MD_ERR_FORMAT,
-                   strncmp(tag, "end", 3) == 0 || strncmp(tag, "el", 2) == 0
-                       ? "line %d: {%% %s %%} ends or continues nothing that is open here"
-                       : "line %d: the tag {%% %s %%} is not supported",
-                   p->t->line, tag);
+    if (strncmp(tag, "end", 3) == 0 || strncmp(tag, "el", 2) == 0)
+        return md_jparse_fail_at(p, MD_ERR_FORMAT, p->t->pos, "{%% %s %%} ends or continues nothing that is open here",
+                                 tag);
+    return md_jparse_fail_at(p, MD_ERR_FORMAT, p->t->pos, "the tag {%% %s %%} is not supported", tag);
 }
 
 static bool at_end_tag(const md_jparser *p, const char *const *ends)
@@ -472,8 +482,9 @@ static md_status parse_nodes(md_jparser *p, const char *const *ends, md_jnode *o
         } else {
             while (ends[1])
                 ends++;
-            return md_fail(p->err, MD_ERR_FORMAT, "line %d: {%% %s %%} is missing for the tag on line %d", p->t->line,
-                           ends[0], over->line);
+            return md_jparse_fail_at(p, MD_ERR_FORMAT, p->t->pos,
+                                     "{%% %s %%} is missing for the tag at line %d, column %d", ends[0], over->pos.line,
+                                     over->pos.column);
         }
         MD_TRY(md_jnodes_add(p, &l, n));
         if (over)

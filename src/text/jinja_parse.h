@@ -26,6 +26,9 @@ typedef struct md_jnode_list {
     size_t cap;
 } md_jnode_list;
 
+/* Fails at a place with one sentence. */
+md_status md_jparse_fail_at(md_jparser *p, md_status code, md_jpos pos, const char *fmt, ...) MD_PRINTF(4, 5);
+#define md_jparse_fail_at(p, code, pos, ...) md_second((md_jparse_fail_at)((p), (code), (pos), __VA_ARGS__), (code))
 /* Fails at the current token. The macro gives back the code itself (base/status.h). */
 md_status md_jparse_fail(md_jparser *p, const char *expected);
 #define md_jparse_fail(p, expected) md_second((md_jparse_fail)((p), (expected)), MD_ERR_FORMAT)

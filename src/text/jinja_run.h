@@ -82,11 +82,15 @@ typedef struct md_jloop {
     int64_t index0;
     md_jval changed; /* last value of loop.changed */
     bool has_changed;
+    int depth0; /* of loop(...) calls around it */
 } md_jloop;
 
 /* *more is false at the end. */
 md_status md_jloop_next(md_jrun *r, md_jloop *l, bool *more) MD_MUST_USE;
 md_status md_jloop_attr(md_jrun *r, md_jval self, const md_jstr *name, md_jval *out, bool *found) MD_MUST_USE;
+
+/* loop(items): the loop over other items, one level deeper. Only loops marked `recursive` can be called. */
+md_status md_jcall_loop(md_jrun *r, md_jval loop, const md_jcall *c, md_jval *out) MD_MUST_USE;
 
 /* --- evaluation --- */
 md_status md_jeval(md_jrun *r, md_jscope *s, const md_jnode *n, md_jval *out) MD_MUST_USE;
@@ -105,7 +109,7 @@ md_status md_jassign(md_jrun *r, md_jscope *s, const md_jnode *target, md_jval v
 md_status md_jcall_macro(md_jrun *r, const md_jfunc *f, const md_jcall *c, md_jval *out) MD_MUST_USE;
 
 /* Deeper by one, or MD_ERR_LIMIT; leave with r->depth--. */
-md_status md_jenter(md_jrun *r, int line) MD_MUST_USE;
+md_status md_jenter(md_jrun *r, md_jpos pos) MD_MUST_USE;
 
 /* --- globals, and text functions that several tables use --- */
 /* range, namespace, dict, cycler, joiner, raise_exception, and strftime_now if r->now >= 0. */

@@ -105,8 +105,7 @@ static md_status t_callable(md_jrun *r, const md_jcall *c, md_jval *out)
 static md_status t_escaped(md_jrun *r, const md_jcall *c, md_jval *out)
 {
     (void)r;
-    (void)c;
-    return yes_no(false, out);
+    return yes_no(c->self.kind == MD_J_STR && c->self.u.str->escaped, out);
 }
 
 /* ---- numbers ---- */

@@ -34,8 +34,38 @@ const md_jstr *md_jstr_sub(md_jrun *r, const md_jstr *s, size_t start, size_t n)
         return s;
     md_jstr *sub = md_jalloc(r, 1, sizeof *sub);
     if (sub)
-        *sub = (md_jstr){s->s + start, n, s->mark ? s->mark + start : NULL, s->from, s->grow};
+        *sub = (md_jstr){s->s + start, n, s->mark ? s->mark + start : NULL, s->from, s->grow, s->escaped};
     return sub;
+}
+
+const md_jstr *md_jstr_as_escaped(md_jrun *r, const md_jstr *s, bool escaped)
+{
+    if (s->escaped == escaped)
+        return s;
+    md_jstr *same = md_jalloc(r, 1, sizeof *same);
+    if (!same)
+        return NULL;
+    *same = *s;
+    same->escaped = escaped;
+    return same;
+}
+
+const md_jstr *md_jstr_escape(md_jrun *r, const md_jstr *s)
+{
+    md_jout o = md_jout_new(r);
+    for (size_t at = 0; at < s->n && !o.failed; at++) {
+        const char *entity = s->s[at] == '&'    ? "&amp;"
+                             : s->s[at] == '<'  ? "&lt;"
+                             : s->s[at] == '>'  ? "&gt;"
+                             : s->s[at] == '\'' ? "&#39;"
+                             : s->s[at] == '"'  ? "&#34;"
+                                                : NULL;
+        if (entity)
+            md_jout_puts(&o, entity, md_jstr_mark(s, at));
+        else
+            md_jout_part(&o, s, at, 1);
+    }
+    return md_jout_finish(&o, false);
 }
 
 unsigned char md_jstr_from(const md_jstr *s)
@@ -77,7 +107,7 @@ static const md_jstr *append_in_place(md_jrun *r, const md_jstr *a, const md_jst
     if (g->mark)
         put_marks(g->mark + g->used, b);
     g->used += b->n;
-    *str = (md_jstr){a->s, a->n + b->n, g->mark ? g->mark + start : NULL, a->from, g};
+    *str = (md_jstr){a->s, a->n + b->n, g->mark ? g->mark + start : NULL, a->from, g, false};
     return str;
 }
 
@@ -116,7 +146,7 @@ const md_jstr *md_jstr_concat(md_jrun *r, const md_jstr *a, const md_jstr *b)
     }
     if (grow)
         *grow = (md_jgrow){s, mark, n, cap};
-    *str = (md_jstr){s, n, mark, a->from, grow};
+    *str = (md_jstr){s, n, mark, a->from, grow, false};
     return str;
 }
 
@@ -317,7 +347,7 @@ const md_jstr *md_jout_finish(md_jout *o, bool blend)
         *str = (md_jstr){.s = "", .from = MD_SEGMENT_TEMPLATE};
         return str;
     }
-    *str = (md_jstr){o->first->s, o->n, o->first->mark, o->first->from, NULL};
+    *str = (md_jstr){o->first->s, o->n, o->first->mark, o->first->from, NULL, false};
     if (o->first->next) {
         const bool mixed = flatten(o, NULL, NULL);
         char *s = md_jalloc(o->r, o->n, 1);

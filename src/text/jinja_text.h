@@ -13,6 +13,9 @@ const md_jstr *md_jstr_new(md_jrun *r, const char *s, size_t n, unsigned char fr
 const md_jstr *md_jstr_wrap(md_jrun *r, const char *s, size_t n, unsigned char from) MD_MUST_USE; /* borrows s */
 const md_jstr *md_jstr_sub(md_jrun *r, const md_jstr *s, size_t start, size_t n) MD_MUST_USE;     /* shares bytes */
 const md_jstr *md_jstr_concat(md_jrun *r, const md_jstr *a, const md_jstr *b) MD_MUST_USE;
+const md_jstr *md_jstr_escape(md_jrun *r, const md_jstr *s) MD_MUST_USE; /* for HTML; not marked as escaped */
+/* s with its `escaped` as told; shares bytes. */
+const md_jstr *md_jstr_as_escaped(md_jrun *r, const md_jstr *s, bool escaped) MD_MUST_USE;
 unsigned char md_jstr_from(const md_jstr *s); /* MESSAGE if any byte is */
 static inline unsigned char md_jstr_mark(const md_jstr *s, size_t at)
 {

@@ -17,7 +17,7 @@ md_status(md_jfail)(md_jrun *r, md_status code, const char *fmt, ...)
     vsnprintf(what, sizeof what, fmt, ap);
     va_end(ap);
     r->status = code;
-    return md_fail(r->err, code, "line %d: %s", r->line, what);
+    return md_fail(r->err, code, MD_JPOS ": %s", r->pos.line, r->pos.column, what);
 }
 
 md_status md_jfail_undefined(md_jrun *r, md_jval v)

@@ -15,6 +15,12 @@
 #include "base/status.h"
 #include <medley/chat.h>
 
+/* A place in the source; both count from 1, columns in code points. */
+typedef struct md_jpos {
+    int line, column;
+} md_jpos;
+#define MD_JPOS "line %d, column %d"
+
 enum md_jkind {
     MD_J_UNDEFINED, /* u.str: the name that was looked for, for the error message of whoever uses it; may be NULL */
     MD_J_NONE,
@@ -42,6 +48,7 @@ typedef struct md_jstr {
     const unsigned char *mark; /* [n], or NULL: every byte is `from` */
     unsigned char from;        /* md_segment_kind, when mark is NULL */
     md_jgrow *grow;            /* or NULL */
+    bool escaped;              /* Jinja2's markup: the result of `safe` or `escape`; '+' escapes what is added to it */
 } md_jstr;
 
 typedef struct md_jval {
@@ -109,7 +116,7 @@ typedef struct md_jrun {
     md_jinja_limits limit;
     uint64_t steps;
     int depth;
-    int line;         /* of the template, for errors */
+    md_jpos pos;      /* what is being evaluated, for errors */
     md_status status; /* of the first failure: what a function that returned NULL failed with */
     md_error *err;    /* borrowed, may be NULL */
     struct md_jscope *globals;
@@ -117,7 +124,7 @@ typedef struct md_jrun {
     int64_t now; /* seconds since 1970 (UTC) for strftime_now */
 } md_jrun;
 
-/* Fails with "line N: ..." and remembers the status in r. The macro gives back `code` itself (base/status.h). */
+/* Fails with "line N, column C: ..." and remembers the status in r. The macro gives `code` itself (base/status.h). */
 md_status md_jfail(md_jrun *r, md_status code, const char *fmt, ...) MD_PRINTF(3, 4);
 #define md_jfail(r, code, ...) md_second((md_jfail)((r), (code), __VA_ARGS__), (code))
 /* Fails because v, which is undefined, was used. */

@@ -157,7 +157,7 @@ static void refusals_of_the_template(void **state)
     (void)state;
     const md_chat_args args = {.message = two, .n_messages = 2};
     expect_refusal("\n{{ raise_exception('Only ' ~ messages[0].content) }}", &args, MD_ERR_ARGUMENT, "Only Hi");
-    expect_refusal("\n{{ messages[5].content }}", &args, MD_ERR_FORMAT, "chat template: line 2: ");
+    expect_refusal("\n{{ messages[5].content }}", &args, MD_ERR_FORMAT, "chat template: line 2, column 15: ");
     char *source = malloc(5000);
     assert_non_null(source);
     snprintf(source, 5000, "{{ raise_exception('%04000d') }}", 7); /* longer than an error may be */

@@ -217,10 +217,86 @@ static void all_statements(void **state)
         jinja_expect(statements[i].source, variables, statements[i].expected);
 }
 
+static const char tree[] =
+    "{\"tree\": [{\"n\": \"a\", \"c\": [{\"n\": \"b\", \"c\": []}, {\"n\": \"c\", \"c\": [{\"n\": \"d\", \"c\": []}]}]},"
+    " {\"n\": \"e\", \"c\": []}], \"s\": \"<i>\"}";
+
+/* clang-format off */
+static const jinja_case recursive[] = {
+    {"{% for t in tree recursive %}{{ t.n }}({{ loop(t.c) }}){% endfor %}", "a(b()c(d()))e()"},
+    {"{% for t in tree recursive %}{{ loop.depth }}{{ loop.depth0 }}{{ t.n }}{{ loop.index }}/"
+     "{{ loop.length }}{{ loop.last }};{{ loop(t.c) if t.c }}{% else %}none{% endfor %}",
+     "10a1/2False;21b1/2False;21c2/2True;32d1/1True;10e2/2True;"},
+    {"{% for t in tree recursive %}{{ t.n }}{{ loop(t.c) }}{% else %}-{% endfor %}", "ab-cd-e-"},
+    {"{% for t in tree if t.n != 'b' recursive %}{{ t.n }}[{{ loop(t.c)|upper }}]{% endfor %}", "a[C[D[]]]e[]"},
+    {"{% for t in tree recursive %}{% set x = loop(t.c) %}{{ x|length }}{{ t.n }}{% endfor %}", "4a0e"},
+    {"{% for t in tree recursive %}{% set outer = loop %}"
+     "{% for q in t.c %}{{ q.n }}{{ loop.index }}<{{ outer(q.c) }}>{% endfor %}{% endfor %}",
+     "b1<>c2<>"},
+    {"{% for t in tree recursive %}{% if t.n == 'c' %}{% break %}{% endif %}{{ t.n }}{{ loop(t.c) }}"
+     "{% endfor %}",
+     "abe"},
+    {"{% set n = namespace(k=0) %}{% for t in tree recursive %}"
+     "{% set n.k = n.k + 1 %}{{ n.k }}{{ loop(t.c) }}{% endfor %}{{ n.k }}",
+     "123455"},
+    {"{% for k, v in {'a': {'b': {'c': {}}}}.items() recursive %}{{ k }}:{{ loop(v.items()) }};"
+     "{% endfor %}",
+     "a:b:c:;;;"},
+    {"{% for t in tree recursive %}{{ loop.changed(t.n) }}{{ loop.previtem.n if loop.previtem }}"
+     "{{ loop(t.c) }}{% endfor %}",
+     "TrueTrueTruebTrueTruea"},
+    {"{% macro show(ts) %}{% for t in ts recursive %}{{ t.n }}{{ loop(t.c) }}{% endfor %}"
+     "{% endmacro %}{{ show(tree) }}",
+     "abcde"},
+};
+
+/* What `safe` and `escape` give escapes what + adds to it. */
+static const jinja_case escaped[] = {
+    {"{{ '<b>'|safe + s }}", "<b>&lt;i&gt;"},
+    {"{{ s + '<b>'|safe }}", "&lt;i&gt;<b>"},
+    {"{{ ('<b>'|safe ~ s) + s }}", "<b><i><i>"},
+    {"{{ s|e + '<b>' }}", "&lt;i&gt;&lt;b&gt;"},
+    {"{{ s|e|e }}", "&lt;i&gt;"},
+    {"{{ s|e|forceescape }}", "&amp;lt;i&amp;gt;"},
+    {"{{ s|escape is escaped }}{{ s|safe is escaped }}{{ s is escaped }}", "TrueTrueFalse"},
+    {"{{ ('<b>'|safe)[1:] + '<' }}", "b>&lt;"},
+    {"{{ ('<b>'|safe)|trim + '<' }}", "<b>&lt;"},
+    {"{{ ('<b>'|safe) + 'x' + '\"' }}", "<b>x&#34;"},
+    {"{{ ['<'|safe, '>']|join + '&' }}", "<>&"},
+    {"{{ ('' ~ '<'|safe) + '<' }}", "<<"},
+    {"{{ 'a'|safe == 'a' }}{{ ('<'|safe + '>')|tojson }}", "True\"<&gt;\""},
+    {"{% set x %}<{{ s|safe }}>{% endset %}{{ x + '&' }}", "<<i>>&"},
+    {"{% macro m() %}<{% endmacro %}{{ m()|safe + m() }}", "<&lt;"},
+    {"{{ ('<b>'|safe)|string + '<' }}", "<b>&lt;"},
+    {"{{ ('<x>'|safe).strip('<') + '<' }}", "x>&lt;"},
+    {"{{ ('<,>'|safe).split(',')[0] + '<' }}", "<&lt;"},
+    {"{{ ('<'|safe)|replace('<','>') + '<' }}", "><"},
+    {"{{ ('<'|safe)|default('x') + '<' }}", "<&lt;"},
+    {"{{ 5|safe + '<' }}", "5&lt;"},
+    {"{{ 5|e + '<' }}", "5&lt;"},
+};
+/* clang-format on */
+
+static void loops_call_themselves(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof recursive / sizeof *recursive; i++)
+        jinja_expect(recursive[i].source, tree, recursive[i].expected);
+}
+
+static void escaped_text_escapes_what_is_added(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof escaped / sizeof *escaped; i++)
+        jinja_expect(escaped[i].source, tree, escaped[i].expected);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_statements),
+        cmocka_unit_test(loops_call_themselves),
+        cmocka_unit_test(escaped_text_escapes_what_is_added),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
