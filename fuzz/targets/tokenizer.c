@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Fuzzes the tokenizers. The first byte gives the flags of md_tokenize and says what follows: a text for a vocabulary
- * that is made once (all 256 bytes, a few merges and special tokens; the second byte chooses the splitting rule), or a
- * vocabulary, tokens and merges split by newlines, with a text after it. Checked: nothing is lost of a text that the
- * byte vocabulary can say, ids are in range, and what the detokenizer shows is valid UTF-8. */
+ * Fuzzes the tokenizers. The first byte gives the flags of md_tokenize and says what follows: a line that names a
+ * vocabulary that is always the same, and a text for it; or a vocabulary and a text. Vocabularies that are always the
+ * same: for each splitting rule all 256 bytes, a few merges and special tokens; "unigram"; "wordpiece"; and "charsmap",
+ * unigram with a normalisation table that comes before the text. Checked: nothing is lost of a text that the byte
+ * vocabulary can say, ids are in range, what the detokenizer shows is valid UTF-8, and explaining changes no token and
+ * names bytes of the text. */
 #include "base/utf8.h"
 #include "text/pretok.h"
 #include "text/vocab.h"
@@ -41,7 +43,11 @@ static md_vocab empty_vocab(const words *w)
                       .eom = -1,
                       .add_bos = -1,
                       .add_eos = -1,
-                      .add_space_prefix = -1};
+                      .add_space_prefix = -1,
+                      .sep = -1,
+                      .merge_spaces = -1,
+                      .lowercase = -1,
+                      .strip_accents = -1};
 }
 
 /* GPT-2's visible alphabet. */
@@ -89,6 +95,19 @@ static void show(const md_tokenizer *t, const md_tokens *ids, unsigned flags)
     md_detok_free(d);
 }
 
+static void explain(const md_tokenizer *t, const char *text, size_t n, unsigned flags, const md_tokens *ids)
+{
+    md_tokens again = {0};
+    md_token_notes notes = {0};
+    require(md_tokenize_explain(t, text, n, flags, &again, &notes, NULL) == MD_OK);
+    require(again.n == ids->n && notes.n == ids->n);
+    require(ids->n == 0 || memcmp(again.id, ids->id, ids->n * sizeof *ids->id) == 0);
+    for (size_t i = 0; i < notes.n; i++)
+        require(notes.at[i].begin <= notes.at[i].end && notes.at[i].end <= n);
+    md_token_notes_done(&notes);
+    md_tokens_done(&again);
+}
+
 /* exact: the ids' bytes are the text's. */
 static void encode(const md_tokenizer *t, const char *text, size_t n, unsigned flags, int exact)
 {
@@ -106,12 +125,14 @@ static void encode(const md_tokenizer *t, const char *text, size_t n, unsigned f
     }
     require(!exact || at == n);
     show(t, &ids, flags >> 3);
+    explain(t, text, n, flags & 7, &ids);
     md_tokens_done(&ids);
 }
 
 /* --- a vocabulary that is always the same --- */
 
-static md_tokenizer *fixed_tokenizer(size_t rule)
+/* All bytes, for a splitting rule. */
+static md_tokenizer *byte_tokenizer(size_t rule)
 {
     static const char *const extra[] = {"he", "ll", "hell", "\xc4\xa0", "\xc4\xa0h", "12", "aa", "aaaa"};
     static const char *const merges[] = {"h e", "l l", "he ll", "\xc4\xa0 h", "1 2", "a a", "aa aa"};
@@ -134,20 +155,102 @@ static md_tokenizer *fixed_tokenizer(size_t rule)
     return t;
 }
 
-/* Tokenizers are kept: making one costs more than a text. */
-static void fixed_vocabulary(const char *text, size_t n, unsigned flags)
+/* Pieces for unigram ("t5") or WordPiece ("bert"); table[0..n_table) is unigram's normalisation. */
+static md_tokenizer *piece_tokenizer(const char *model, const void *table, size_t n_table)
 {
-    static md_tokenizer *made[256];
-    if (n == 0)
-        return;
-    const size_t rule = (unsigned char)text[0] % md_pretok_n_rules();
-    if (!made[rule])
-        made[rule] = fixed_tokenizer(rule);
-    const int chars = (md_pretok_rule_at(rule)->options & MD_PRETOK_CHARS) != 0;
-    encode(made[rule], text + 1, n - 1, flags, !chars && !(flags & 1));
+    static const char *const pieces[] = {"\xe2\x96\x81",
+                                         "a",
+                                         "b",
+                                         "ab",
+                                         "aa",
+                                         "aaaa",
+                                         "\xe2\x96\x81h",
+                                         "\xe2\x96\x81hell",
+                                         "e",
+                                         "l",
+                                         "lo",
+                                         ".",
+                                         "\xe2\x96\x81.",
+                                         "1",
+                                         "\xe2\x96\x81\xe6\xbc\xa2"};
+    words *w = calloc(1, sizeof *w);
+    require(w != NULL);
+    md_vocab v = empty_vocab(w);
+    add_token(w, &v, "<unk>", 5, MD_TOKEN_UNKNOWN, 0);
+    add_token(w, &v, "[SEP]", 5, MD_TOKEN_CONTROL, 0);
+    for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++)
+        add_token(w, &v, pieces[i], strlen(pieces[i]), MD_TOKEN_NORMAL, -1.5f * (float)(i % 7));
+    v.model = model;
+    v.unk = 0;
+    v.sep = v.bos = v.eos = 1;
+    v.merge_spaces = n_table % 2;
+    v.charsmap = table;
+    v.charsmap_bytes = n_table;
+    md_tokenizer *t;
+    if (md_tokenizer_new(&v, &t, NULL) != MD_OK)
+        require(t == NULL && n_table > 0);
+    free(w);
+    return t;
 }
 
-/* --- a vocabulary from the input: lines of kind, name; an empty line ends it --- */
+/* The input is the size of a table in two bytes, the table, a text. */
+static void given_charsmap(const char *s, size_t n, unsigned flags)
+{
+    if (n < 2)
+        return;
+    size_t table = (size_t)(unsigned char)s[0] | (size_t)(unsigned char)s[1] << 8;
+    table = table < n - 2 ? table : n - 2;
+    md_tokenizer *t = piece_tokenizer("t5", s + 2, table);
+    if (t)
+        encode(t, s + 2 + table, n - 2 - table, flags, 0);
+    md_tokenizer_free(t);
+}
+
+static size_t rule_of(const char *name, size_t n)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < md_pretok_n_rules(); i++)
+        if (strlen(md_pretok_rule_at(i)->name) == n && memcmp(md_pretok_rule_at(i)->name, name, n) == 0)
+            return i;
+    for (size_t i = 0; i < n; i++)
+        sum += (unsigned char)name[i];
+    return sum % md_pretok_n_rules();
+}
+
+static int is_called(const char *s, size_t n, const char *name)
+{
+    return n == strlen(name) && memcmp(s, name, n) == 0;
+}
+
+/* Tokenizers are kept: making one costs more than a text. */
+static void fixed_vocabulary(const char *s, size_t n, unsigned flags)
+{
+    static md_tokenizer *by_rule[256], *unigram, *wordpiece;
+    const char *end = n ? memchr(s, '\n', n) : NULL;
+    if (!end)
+        return;
+    const size_t name = (size_t)(end - s);
+    const char *text = end + 1;
+    n -= name + 1;
+    if (is_called(s, name, "charsmap")) {
+        given_charsmap(text, n, flags);
+        return;
+    }
+    if (is_called(s, name, "unigram") || is_called(s, name, "wordpiece")) {
+        md_tokenizer **t = name == 7 ? &unigram : &wordpiece;
+        if (!*t)
+            *t = piece_tokenizer(name == 7 ? "t5" : "bert", NULL, 0);
+        encode(*t, text, n, flags, 0);
+        return;
+    }
+    const size_t rule = rule_of(s, name);
+    if (!by_rule[rule])
+        by_rule[rule] = byte_tokenizer(rule);
+    const int chars = (md_pretok_rule_at(rule)->options & MD_PRETOK_CHARS) != 0;
+    encode(by_rule[rule], text, n, flags, !chars && !(flags & 1));
+}
+
+/* --- a vocabulary from the input: a byte for the model, lines of kind, name; an empty line ends it --- */
 
 static void add_line(words *w, md_vocab *v, const char *s, size_t n)
 {
@@ -159,14 +262,20 @@ static void add_line(words *w, md_vocab *v, const char *s, size_t n)
 
 static void given_vocabulary(const char *s, size_t n, unsigned flags)
 {
-    static const char *const models[] = {"gpt2", "llama", "gemma4", "llama"};
+    static const char *const models[] = {"gpt2", "llama", "gemma4", "t5", "bert", "whitespace"};
+    if (n == 0)
+        return;
     words *w = calloc(1, sizeof *w);
     require(w != NULL);
     md_vocab v = empty_vocab(w);
-    v.model = models[flags >> 5 & 3];
+    v.model = models[(unsigned char)s[0] % (sizeof models / sizeof models[0])];
+    s++;
+    n--;
     if (flags & 0x10)
         add_bytes(w, &v);
     v.unk = 0;
+    v.merge_spaces = flags >> 5 & 1;
+    v.lowercase = flags >> 6 & 1;
     while (n > 0) {
         const char *end = memchr(s, '\n', n);
         const size_t line = end ? (size_t)(end - s) : n;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `medley detokenize`: token ids to text, byte for byte; a line feed is added only on a terminal. */
+ * `medley detokenize`: token ids to text, byte for byte; a line feed is added only on a terminal. Reads the vocabulary
+ * only: a file without weights will do. */
 #include "cli/cli.h"
 
 static md_status read_ids(md_cli *cli, int32_t n_vocab, md_tokens *ids, md_error *err)
@@ -45,18 +46,16 @@ static md_status write_all(md_cli *cli, md_detok *d, const md_tokens *ids, md_er
 md_status md_cli_detokenize(md_cli *cli, md_error *err)
 {
     md_tokens ids = {0};
-    md_model *model = NULL;
+    md_tokenizer *tok = NULL;
     md_detok *d = NULL;
-    const md_tokenizer *tok;
     md_status status;
-    MD_TRY_GOTO(md_cli_open_model(cli, &model, err));
-    MD_TRY_GOTO(md_cli_need_tokenizer(model, &tok, err));
+    MD_TRY_GOTO(md_tokenizer_open(cli->options->operand[0], &tok, err));
     MD_TRY_GOTO(read_ids(cli, md_tokenizer_size(tok), &ids, err));
     d = md_detok_new(tok, md_opt_flag(cli->options, MD_OPT_RUN_SPECIAL), true);
     status = d ? write_all(cli, d, &ids, err) : md_fail_memory(err, "the detokenizer");
 fail:
     md_detok_free(d);
-    md_model_close(model);
+    md_tokenizer_free(tok);
     md_tokens_done(&ids);
     return status;
 }

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `medley tokenize`: text to token ids. */
+ * `medley tokenize`: text to token ids, bare, with their texts, or with where each comes from. Reads the vocabulary
+ * only: a file without weights will do. */
 #include "cli/cli.h"
+
+#include "base/utf8.h"
 
 #include <stdlib.h>
 
@@ -53,11 +56,143 @@ static md_status print_json(md_cli *cli, const md_tokenizer *tok, const md_token
                              err);
 }
 
+/* --- --explain --- */
+
+/* A character of a token, in quotes: what cannot be shown as it is becomes an escape. */
+static void print_char(md_buf *b, const char *s, int len, uint32_t cp)
+{
+    if (cp == '\n')
+        md_buf_puts(b, "\\n");
+    else if (cp == '\t')
+        md_buf_puts(b, "\\t");
+    else if (cp == '"' || cp == '\\')
+        md_buf_printf(b, "\\%c", (int)cp);
+    else if (cp < 0x20 || cp == 0x7f)
+        md_buf_printf(b, "\\x%02x", (unsigned)cp);
+    else if (cp >= 0x80 && cp < 0xa0)
+        md_buf_printf(b, "\\u%04x", (unsigned)cp);
+    else
+        md_buf_append(b, s, (size_t)len);
+}
+
+static void print_bytes(md_buf *b, const char *s, size_t n)
+{
+    md_buf_putc(b, '"');
+    for (size_t i = 0; i < n;) {
+        uint32_t cp;
+        const int len = md_utf8_decode(s + i, n - i, &cp);
+        if (len)
+            print_char(b, s + i, len, cp);
+        else
+            md_buf_printf(b, "\\x%02x", (unsigned)(unsigned char)s[i]);
+        i += len ? (size_t)len : 1;
+    }
+    md_buf_putc(b, '"');
+}
+
+/* "merged 17", "chosen -7.25", "added". */
+static void print_how(md_buf *b, const md_tokenizer *tok, int32_t id, const md_token_note *note)
+{
+    float score;
+    md_buf_puts(b, md_token_how_name(note->how));
+    if (note->rank >= 0)
+        md_buf_printf(b, " %d", (int)note->rank);
+    else if ((note->how == MD_TOKEN_MERGED || note->how == MD_TOKEN_CHOSEN) && md_token_score(tok, id, &score))
+        md_buf_printf(b, " %g", (double)score);
+}
+
+static md_status print_notes(md_cli *cli, const md_tokenizer *tok, const md_tokens *t, const md_token_notes *notes,
+                             md_error *err)
+{
+    md_buf line = {0};
+    for (size_t i = 0; i < t->n && !line.failed; i++) {
+        const md_token_note *note = &notes->at[i];
+        size_t n;
+        const char *bytes = md_token_bytes(tok, t->id[i], &n);
+        md_buf_reset(&line);
+        md_buf_printf(&line, "%d\t", (int)t->id[i]);
+        print_bytes(&line, bytes, n);
+        md_buf_printf(&line, "\t%zu-%zu\t%s\t", note->begin, note->end, md_token_type_name(tok, t->id[i]));
+        if (note->piece >= 0)
+            md_buf_printf(&line, "%lld\t", (long long)note->piece);
+        else
+            md_buf_puts(&line, "-\t");
+        print_how(&line, tok, t->id[i], note);
+        md_buf_putc(&line, '\n');
+        md_cli_write(cli, line.data, line.len);
+    }
+    const bool failed = line.failed;
+    md_buf_done(&line);
+    return failed ? md_fail_memory(err, "the explanation") : MD_OK;
+}
+
+/* The bytes of a token in hexadecimal digits: exact where its text is not. */
+static json_t *json_hex(const char *s, size_t n)
+{
+    md_buf hex = {0};
+    md_buf_append(&hex, "", 0);
+    for (size_t i = 0; i < n; i++)
+        md_buf_printf(&hex, "%02x", (unsigned)(unsigned char)s[i]);
+    json_t *out = hex.failed ? NULL : json_stringn(hex.data, hex.len);
+    md_buf_done(&hex);
+    return out;
+}
+
+static json_t *json_note(const md_tokenizer *tok, int32_t id, const md_token_note *note)
+{
+    size_t n;
+    float score;
+    const char *bytes = md_token_bytes(tok, id, &n);
+    json_t *o = json_pack("{s:i, s:o, s:o, s:I, s:I, s:s, s:s}", "id", (int)id, "text", md_cli_json_text(bytes, n),
+                          "bytes", json_hex(bytes, n), "begin", (json_int_t)note->begin, "end", (json_int_t)note->end,
+                          "kind", md_token_type_name(tok, id), "how", md_token_how_name(note->how));
+    int bad = o == NULL;
+    if (!bad && note->piece >= 0)
+        bad |= json_object_set_new(o, "piece", json_integer(note->piece));
+    if (!bad && note->rank >= 0)
+        bad |= json_object_set_new(o, "rank", json_integer(note->rank));
+    if (!bad && md_token_score(tok, id, &score))
+        bad |= json_object_set_new(o, "score", json_real((double)score));
+    if (!bad)
+        return o;
+    json_decref(o);
+    return NULL;
+}
+
+static md_status print_json_notes(md_cli *cli, const md_tokenizer *tok, const md_tokens *t, const md_token_notes *notes,
+                                  md_error *err)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < t->n; i++)
+        if (json_array_append_new(list, json_note(tok, t->id[i], &notes->at[i])) != 0) {
+            json_decref(list);
+            list = NULL;
+        }
+    return md_cli_write_json(
+        cli,
+        json_pack("{s:s, s:s, s:o}", "model", md_tokenizer_kind(tok), "rule", md_tokenizer_pre(tok), "tokens", list),
+        err);
+}
+
+static md_status explain(md_cli *cli, const md_tokenizer *tok, const md_buf *text, unsigned flags, md_tokens *ids,
+                         md_error *err)
+{
+    md_token_notes notes = {0};
+    md_status status = md_tokenize_explain(tok, text->data, text->len, flags, ids, &notes, err);
+    if (status == MD_OK)
+        status = md_opt_flag(cli->options, MD_OPT_JSON) ? print_json_notes(cli, tok, ids, &notes, err)
+                                                        : print_notes(cli, tok, ids, &notes, err);
+    md_token_notes_done(&notes);
+    return status;
+}
+
 static md_status tokenize(md_cli *cli, const md_tokenizer *tok, const md_buf *text, md_tokens *ids, md_error *err)
 {
     const md_options *o = cli->options;
     const unsigned flags = (md_opt_flag(o, MD_OPT_BOS) ? (unsigned)MD_TOKENIZE_BOS : 0u) |
                            (md_opt_flag(o, MD_OPT_TOKENIZE_SPECIAL) ? (unsigned)MD_TOKENIZE_SPECIAL : 0u);
+    if (md_opt_flag(o, MD_OPT_EXPLAIN))
+        return explain(cli, tok, text, flags, ids, err);
     MD_TRY(md_tokenize(tok, text->data, text->len, flags, ids, err));
     if (md_opt_flag(o, MD_OPT_JSON))
         return print_json(cli, tok, ids, err);
@@ -72,15 +207,13 @@ md_status md_cli_tokenize(md_cli *cli, md_error *err)
 {
     md_buf text = {0};
     md_tokens ids = {0};
-    md_model *model = NULL;
-    const md_tokenizer *tok;
+    md_tokenizer *tok = NULL;
     md_status status;
-    MD_TRY_GOTO(md_cli_open_model(cli, &model, err));
-    MD_TRY_GOTO(md_cli_need_tokenizer(model, &tok, err));
+    MD_TRY_GOTO(md_tokenizer_open(cli->options->operand[0], &tok, err));
     MD_TRY_GOTO(read_text(cli, &text, err));
     MD_TRY_GOTO(tokenize(cli, tok, &text, &ids, err));
 fail:
-    md_model_close(model);
+    md_tokenizer_free(tok);
     md_tokens_done(&ids);
     md_buf_done(&text);
     return status;

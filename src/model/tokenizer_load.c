@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * GGUF metadata to an md_vocab. Checks that arrays are there, of the right kind and of one length; what the values mean
- * is checked by the tokenizer. Files without ids of special tokens get SentencePiece's customary ones, others none. */
+ * is checked by the tokenizer. Files without ids of special tokens get those that are customary for their kind, if any. */
 #include "model/tokenizer_load.h"
 
 #include "base/mem.h"
@@ -118,6 +118,67 @@ static md_status read_flag(const md_gguf *g, const char *key, int32_t *out, md_e
     return MD_OK;
 }
 
+static md_status read_charsmap(parts *p, const md_gguf *g, md_error *err)
+{
+    const md_gguf_kv *kv = md_gguf_find(g, KEY "precompiled_charsmap");
+    if (!kv)
+        return MD_OK;
+    MD_FAIL_IF(kv->kind != MD_GGUF_ARRAY || (kv->elem != MD_GGUF_I8 && kv->elem != MD_GGUF_U8), MD_ERR_FORMAT,
+               KEY "precompiled_charsmap is not an array of bytes");
+    p->vocab.charsmap = kv->data;
+    p->vocab.charsmap_bytes = kv->count;
+    return MD_OK;
+}
+
+/* What files of a kind mean when they name no special tokens. Kinds that are not listed have none. */
+typedef struct customs {
+    const char *model;
+    int32_t bos, eos, unk, sep;
+} customs;
+
+static const customs customary[] = {
+    {"llama", 1, 2, 0, -1},
+    {"t5", -1, 1, 2, -1},
+    {"bert", 101, -1, 100, 102},
+};
+
+static customs customs_of(const md_vocab *v)
+{
+    customs c = {.bos = -1, .eos = -1, .unk = -1, .sep = -1};
+    for (size_t i = 0; i < sizeof customary / sizeof customary[0]; i++)
+        if (strcmp(v->model, customary[i].model) == 0)
+            c = customary[i];
+    int32_t *id[] = {&c.bos, &c.eos, &c.unk, &c.sep};
+    for (size_t i = 0; i < sizeof id / sizeof id[0]; i++)
+        if (*id[i] >= 0 && (size_t)*id[i] >= v->n_tokens)
+            *id[i] = -1;
+    return c;
+}
+
+static md_status read_ids(md_vocab *v, const md_gguf *g, md_error *err)
+{
+    const customs c = customs_of(v);
+    int32_t cls;
+    MD_TRY(read_id(g, KEY "cls_token_id", c.bos, &cls, err));
+    MD_TRY(read_id(g, KEY "bos_token_id", strcmp(v->model, "bert") == 0 ? cls : c.bos, &v->bos, err));
+    MD_TRY(read_id(g, KEY "eos_token_id", c.eos, &v->eos, err));
+    MD_TRY(read_id(g, KEY "unknown_token_id", c.unk, &v->unk, err));
+    MD_TRY(read_id(g, KEY "eot_token_id", -1, &v->eot, err));
+    MD_TRY(read_id(g, KEY "eom_token_id", -1, &v->eom, err));
+    /* The key is spelled like this in files. */
+    return read_id(g, KEY "seperator_token_id", c.sep, &v->sep, err);
+}
+
+static md_status read_flags(md_vocab *v, const md_gguf *g, md_error *err)
+{
+    MD_TRY(read_flag(g, KEY "add_bos_token", &v->add_bos, err));
+    MD_TRY(read_flag(g, KEY "add_eos_token", &v->add_eos, err));
+    MD_TRY(read_flag(g, KEY "add_space_prefix", &v->add_space_prefix, err));
+    MD_TRY(read_flag(g, KEY "remove_extra_whitespaces", &v->merge_spaces, err));
+    MD_TRY(read_flag(g, KEY "normalizer.lowercase", &v->lowercase, err));
+    return read_flag(g, KEY "normalizer.strip_accents", &v->strip_accents, err);
+}
+
 static md_status read_vocab(parts *p, const md_gguf *g, md_error *err)
 {
     md_vocab *v = &p->vocab;
@@ -127,23 +188,13 @@ static md_status read_vocab(parts *p, const md_gguf *g, md_error *err)
     MD_TRY(read_strings(p, g, KEY "tokens", &v->token, &v->n_tokens, err));
     MD_FAIL_IF(v->n_tokens == 0, MD_ERR_FORMAT, "the tokenizer has no vocabulary (" KEY "tokens)");
     MD_TRY(read_types(p, g, err));
-    const bool spm = strcmp(v->model, "llama") == 0;
-    if (spm) {
-        MD_TRY(read_scores(p, g, err));
-    } else {
-        MD_TRY(read_strings(p, g, KEY "merges", &v->merge, &v->n_merges, err));
-        MD_FAIL_IF(!v->merge && strcmp(v->model, "gpt2") == 0, MD_ERR_FORMAT,
-                   "the tokenizer has no merges (" KEY "merges)");
-    }
-    const bool customary = spm && v->n_tokens > 2;
-    MD_TRY(read_id(g, KEY "bos_token_id", customary ? 1 : -1, &v->bos, err));
-    MD_TRY(read_id(g, KEY "eos_token_id", customary ? 2 : -1, &v->eos, err));
-    MD_TRY(read_id(g, KEY "unknown_token_id", customary ? 0 : -1, &v->unk, err));
-    MD_TRY(read_id(g, KEY "eot_token_id", -1, &v->eot, err));
-    MD_TRY(read_id(g, KEY "eom_token_id", -1, &v->eom, err));
-    MD_TRY(read_flag(g, KEY "add_bos_token", &v->add_bos, err));
-    MD_TRY(read_flag(g, KEY "add_eos_token", &v->add_eos, err));
-    return read_flag(g, KEY "add_space_prefix", &v->add_space_prefix, err);
+    MD_TRY(read_scores(p, g, err));
+    MD_TRY(read_strings(p, g, KEY "merges", &v->merge, &v->n_merges, err));
+    MD_FAIL_IF(!v->merge && strcmp(v->model, "gpt2") == 0, MD_ERR_FORMAT,
+               "the tokenizer has no merges (" KEY "merges)");
+    MD_TRY(read_charsmap(p, g, err));
+    MD_TRY(read_ids(v, g, err));
+    return read_flags(v, g, err);
 }
 
 md_status md_tokenizer_from_gguf(const md_gguf *g, md_tokenizer **out, md_error *err)
@@ -154,5 +205,18 @@ md_status md_tokenizer_from_gguf(const md_gguf *g, md_tokenizer **out, md_error 
     if (status == MD_OK)
         status = md_tokenizer_new(&p.vocab, out, err);
     md_arena_done(&p.arena);
+    return status;
+}
+
+md_status md_tokenizer_open(const char *path, md_tokenizer **out, md_error *err)
+{
+    MD_FAIL_IF(!path || !out, MD_ERR_ARGUMENT, "md_tokenizer_open needs a path and a place for the tokenizer");
+    *out = NULL;
+    md_gguf *g;
+    MD_TRY(md_gguf_open(path, MD_GGUF_HEADER, &g, err));
+    md_status status = md_tokenizer_from_gguf(g, out, err);
+    if (status != MD_OK)
+        status = md_fail_within(err, status, "this model cannot be given text");
+    md_gguf_close(g);
     return status;
 }

@@ -17,7 +17,7 @@ static const char replacement[3] = {'\xef', '\xbf', '\xbd'}; /* U+FFFD */
 struct md_detok {
     const md_tokenizer *t; /* borrowed */
     bool special, first;
-    bool at_start; /* no text so far, and a space in front of it is SentencePiece's */
+    bool at_start; /* no text so far, and a space in front of it is the tokenizer's */
     char *raw;     /* owned, [HELD_MAX + longest token]: what is held back, then the new token */
     size_t held;
     char *out; /* owned, room for a U+FFFD for every byte of raw */
@@ -29,7 +29,7 @@ md_detok *md_detok_new(const md_tokenizer *t, bool special, bool first)
     md_detok *d = md_calloc(1, sizeof *d);
     if (!d)
         return NULL;
-    *d = (md_detok){.t = t, .special = special, .first = first && t->add_space_prefix};
+    *d = (md_detok){.t = t, .special = special, .first = first && t->drops_first_space};
     d->at_start = d->first;
     d->raw = md_calloc(raw, 1);
     d->out = md_calloc(raw, 3);

@@ -38,6 +38,8 @@ md_status md_pretok_new(const md_pretok_rule *rule, md_pretok **out, md_error *e
                                    PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK, &code, &at, NULL);
         if (!p->code[i]) {
             md_pretok_free(p);
+            if (code == PCRE2_ERROR_HEAP_FAILED)
+                return md_fail_memory(err, "a splitting rule");
             return md_fail(err, MD_ERR_INTERNAL,
                            "step %d of splitting rule '%s' does not compile: PCRE2 error %d at %zu", i + 1, rule->name,
                            code, (size_t)at);

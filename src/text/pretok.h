@@ -31,6 +31,7 @@ enum md_pretok_options {
     MD_PRETOK_CHARS = 4,       /* merges work on characters with U+2581 for the space, not on GPT-2's byte alphabet */
     MD_PRETOK_WHOLE_NEWLINES = 8, /* as WHOLE_WORDS, for words of newlines only */
     MD_PRETOK_FORCE_BOS = 16,     /* a BOS is added whatever the file says: these models fail without */
+    MD_PRETOK_DROP_SPACE = 32,    /* with CHARS: white space only separates words; it has no tokens */
 };
 
 typedef struct md_pretok_rule {
@@ -39,7 +40,7 @@ typedef struct md_pretok_rule {
     md_pretok_step step[MD_PRETOK_MAX_STEPS];
 } md_pretok_rule;
 
-/* The rule of that name; "" and "default" mean "gpt-2". NULL when there is none. */
+/* The rule of that name; "" means "default". NULL when there is none. */
 const md_pretok_rule *md_pretok_find(const char *name);
 size_t md_pretok_n_rules(void);
 const md_pretok_rule *md_pretok_rule_at(size_t i);

@@ -81,6 +81,11 @@
     "\\x{10cc0}-\\x{10cf2}\\x{118a0}-\\x{118df}\\x{1e900}-\\x{1e943}"
 #define DEEPSEEK_CJK "[\\x{800}-\\x{9fa5}\\x{ac00}-\\x{d7ff}]+"
 
+/* Digits that end at the border of a word, \b: not before these, which are what Oniguruma calls word characters. */
+#define WORD_CHAR "[\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}\\x{24b6}-\\x{24e9}" \
+    "\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}]"
+#define AYA_STEPS {{MD_PRETOK_TRIPLES, "(?<!\\p{Nd})\\p{Nd}++(?!" WORD_CHAR ")"}, {S, GPT4O}}
+
 #define BLOOM " ?[^(" WS "|.,!?\\x{2026}\\x{3002}\\x{ff0c}\\x{3001}\\x{964}\\x{6d4}\\x{60c})]+"
 #define LINES "[^\\n]+|\\n+"
 /* The scripts that AFMoE keeps apart. */
@@ -102,6 +107,8 @@
 #define CHARS MD_PRETOK_CHARS
 
 static const md_pretok_rule rules[] = {
+    /* files that do not name a rule: what other readers of GGUF do with them */
+    {"default", 0, {{S, "[\\p{P}$+<=>^~|]+"}, {S, GPT2}, {S, "\\p{N}+"}, {S, "[0-9][0-9][0-9]"}}},
     /* GPT-2 and the many that took its rule */
     {"gpt-2", 0, GPT2_STEPS},
     {"phi-2", 0, GPT2_STEPS},
@@ -145,7 +152,8 @@ static const md_pretok_rule rules[] = {
     {"dbrx", 0, {{S, LLAMA3}}},
     {"smaug-bpe", 0, {{S, LLAMA3}}},
     {"chatglm-bpe", 0, {{S, LLAMA3}}},
-    {"glm4", 0, {{S, LLAMA3}}},
+    {"glm4", WHOLE, {{S, LLAMA3}}},
+    {"glm5", WHOLE, {{S, LLAMA3}}},
     {"jais-2", 0, {{S, CONTRACTION "|" SIGN_THEN "\\p{L}+|\\p{N}{1,3}|" SIGNS "[\\r\\n]*|" JAIS2_TAIL}}},
     {"minicpm5", WHOLE, {{S, "\\p{N}{1,3}"}, {S, WORDS("\\p{L}+", "\\p{N}+")}}},
     {"k2-horizon", 0, {{S, WORDS("[\\p{L}\\p{M}\\x{200c}\\x{200d}]+", "\\p{N}{1,3}")}}},
@@ -178,8 +186,8 @@ static const md_pretok_rule rules[] = {
     {"minimax-m2", 0, {{S, GPT4O}}},
     {"granite-embed-multi-97m", WHOLE, {{S, GPT4O}}},
     {"tekken", WHOLE | BOS, {{S, CASED_WORDS("", "\\p{N}")}}},
-    {"tiny_aya", 0, {{MD_PRETOK_TRIPLES, "(?<!\\p{Nd})\\p{Nd}++(?![\\p{L}\\p{M}\\p{N}\\p{Pc}])"}, {S, GPT4O}}},
-    {"cohere2moe", 0, {{MD_PRETOK_TRIPLES, "(?<!\\p{Nd})\\p{Nd}++(?![\\p{L}\\p{M}\\p{N}\\p{Pc}])"}, {S, GPT4O}}},
+    {"tiny_aya", 0, AYA_STEPS},
+    {"cohere2moe", 0, AYA_STEPS},
     {"youtu", WHOLE, {{S, "[\\x{ac00}-\\x{d7a3}\\x{3131}-\\x{318e}]+|[\\x{ff01}\\x{2026}\\x{201c}\\x{201d}\\x{2018}"
                           "\\x{2019}\\x{2014}\\x{ff1a}\\x{ff1b}\\x{ff0c}\\x{3001}-\\x{303f}\\x{fe30}-\\x{fe4f}]+|"
                           "[\\x{3105}-\\x{312f}]+|" CJK},
@@ -211,6 +219,7 @@ static const md_pretok_rule rules[] = {
     {"gemma4", CHARS | MD_PRETOK_WHOLE_NEWLINES | MD_PRETOK_FORCE_BOS, {{S, LINES}}},
     {"granite-embed-multi-311m", CHARS | MD_PRETOK_WHOLE_NEWLINES | MD_PRETOK_FORCE_BOS, {{S, LINES}}},
     {"sarvam-moe", CHARS, {{S, LINES}}},
+    {"whitespace", CHARS | MD_PRETOK_DROP_SPACE, {{S, NOT_SPACE "+"}}},
 };
 /* clang-format on */
 
@@ -226,8 +235,8 @@ const md_pretok_rule *md_pretok_rule_at(size_t i)
 
 const md_pretok_rule *md_pretok_find(const char *name)
 {
-    if (!name[0] || strcmp(name, "default") == 0)
-        name = "gpt-2";
+    if (!name[0])
+        name = "default";
     for (size_t i = 0; i < md_pretok_n_rules(); i++)
         if (strcmp(rules[i].name, name) == 0)
             return &rules[i];

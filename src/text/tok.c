@@ -28,13 +28,19 @@ md_status md_tokens_push(md_tokens *t, int32_t id, md_error *err)
     return MD_OK;
 }
 
-/* Text between special tokens. after_special: it begins the text or follows a special token. */
-static md_status encode(md_encoder *e, const char *text, size_t n, bool after_special, md_error *err)
+/* Text between special tokens. begins: it begins the text or follows a special token. */
+static md_status encode(md_encoder *e, const char *text, size_t n, bool begins, md_error *err)
 {
     if (n == 0)
         return MD_OK;
-    if (e->t->kind == MD_TOK_SPM)
-        return md_encode_spm(e, text, n, e->t->add_space_prefix && after_special, err);
+    const bool prefix = e->t->add_space_prefix && begins;
+    switch (e->t->kind) {
+    case MD_TOK_SPM: return md_encode_spm(e, text, n, prefix, err);
+    case MD_TOK_UNIGRAM: return md_encode_unigram(e, text, n, prefix, err);
+    case MD_TOK_WORDPIECE: return md_encode_wordpiece(e, text, n, err);
+    case MD_TOK_BYTES:
+    case MD_TOK_CHARS: break;
+    }
     return md_encode_bpe(e, text, n, err);
 }
 
@@ -42,41 +48,71 @@ static md_status encode_all(md_encoder *e, const char *text, size_t n, unsigned 
 {
     const md_tokenizer *t = e->t;
     if ((flags & MD_TOKENIZE_BOS) && md_tokenizer_adds_bos(t))
-        MD_TRY(md_tokens_push(e->out, t->bos, err));
-    bool after_special = !(flags & MD_TOKENIZE_INNER);
+        MD_TRY(md_emit_at(e, t->bos, (md_span){0, 0}, MD_TOKEN_ADDED, MD_NO_RANK, err));
+    bool begins = !(flags & MD_TOKENIZE_INNER);
     for (size_t i = 0; i < n;) {
         size_t at = n, len = 0;
         const int32_t id = md_special_find(&t->special, text, n, i, flags & MD_TOKENIZE_SPECIAL, &at, &len);
-        MD_TRY(encode(e, text + i, at - i, after_special, err));
+        e->segment = text + i;
+        e->segment_at = i;
+        e->work += at - i;
+        MD_TRY(encode(e, text + i, at - i, begins, err));
         if (id >= 0)
-            MD_TRY(md_tokens_push(e->out, id, err));
-        after_special = true;
+            MD_TRY(md_emit_at(e, id, (md_span){at, at + len}, MD_TOKEN_NAMED, MD_NO_RANK, err));
+        begins = true;
         i = at + len;
     }
-    if ((flags & MD_TOKENIZE_BOS) && t->add_eos && t->eos >= 0)
-        MD_TRY(md_tokens_push(e->out, t->eos, err));
+    if ((flags & MD_TOKENIZE_BOS) && t->tail >= 0)
+        MD_TRY(md_emit_at(e, t->tail, (md_span){n, n}, MD_TOKEN_ADDED, MD_NO_RANK, err));
     return MD_OK;
 }
 
-md_status md_tokenize(const md_tokenizer *t, const char *text, size_t n, unsigned flags, md_tokens *out, md_error *err)
+/* notes, work: NULL allowed. */
+static md_status run(const md_tokenizer *t, const char *text, size_t n, unsigned flags, md_tokens *out,
+                     md_token_notes *notes, uint64_t *work, md_error *err)
 {
     const unsigned known = MD_TOKENIZE_BOS | MD_TOKENIZE_SPECIAL | MD_TOKENIZE_INNER;
     MD_FAIL_IF(!t || !out || (!text && n), MD_ERR_ARGUMENT, "md_tokenize needs a tokenizer, a text and a list");
     MD_FAIL_IF(flags & ~known, MD_ERR_ARGUMENT, "md_tokenize does not know the flags 0x%x", flags & ~known);
-    md_encoder e = {.t = t, .out = out};
+    md_encoder e = {.t = t, .out = out, .notes = notes, .piece = -1};
     if (t->pretok) {
         e.pretok = md_pretok_scratch_new();
         if (!e.pretok)
             return md_fail_memory(err, "splitting a text into words");
     }
-    const size_t before = out->n;
+    const size_t before = out->n, notes_before = notes ? notes->n : 0;
     const md_status status = encode_all(&e, text, n, flags, err);
-    if (status != MD_OK)
+    if (status != MD_OK) {
         out->n = before;
+        if (notes)
+            notes->n = notes_before;
+    }
+    if (work)
+        *work = e.work + e.merge.work;
     md_pretok_scratch_free(e.pretok);
     md_merge_scratch_done(&e.merge);
     md_buf_done(&e.escaped);
+    md_buf_done(&e.spans);
+    md_free(e.path);
     return status;
+}
+
+md_status md_tokenize(const md_tokenizer *t, const char *text, size_t n, unsigned flags, md_tokens *out, md_error *err)
+{
+    return run(t, text, n, flags, out, NULL, NULL, err);
+}
+
+md_status md_tokenize_explain(const md_tokenizer *t, const char *text, size_t n, unsigned flags, md_tokens *out,
+                              md_token_notes *notes, md_error *err)
+{
+    MD_FAIL_IF(!notes, MD_ERR_ARGUMENT, "md_tokenize_explain needs a list of notes");
+    return run(t, text, n, flags, out, notes, NULL, err);
+}
+
+md_status md_tokenize_counted(const md_tokenizer *t, const char *text, size_t n, unsigned flags, md_tokens *out,
+                              uint64_t *work, md_error *err)
+{
+    return run(t, text, n, flags, out, NULL, work, err);
 }
 
 static bool in_range(const md_tokenizer *t, int32_t id)
@@ -91,7 +127,14 @@ int32_t md_tokenizer_size(const md_tokenizer *t)
 
 const char *md_tokenizer_kind(const md_tokenizer *t)
 {
-    return t->kind == MD_TOK_SPM ? "spm" : "bpe";
+    switch (t->kind) {
+    case MD_TOK_SPM: return "spm";
+    case MD_TOK_UNIGRAM: return "unigram";
+    case MD_TOK_WORDPIECE: return "wordpiece";
+    case MD_TOK_BYTES:
+    case MD_TOK_CHARS: break;
+    }
+    return "bpe";
 }
 
 const char *md_tokenizer_pre(const md_tokenizer *t)
@@ -103,6 +146,23 @@ const char *md_token_bytes(const md_tokenizer *t, int32_t id, size_t *n)
 {
     *n = 0;
     return in_range(t, id) ? md_strings_at(&t->text, (size_t)id, n) : NULL;
+}
+
+const char *md_token_type_name(const md_tokenizer *t, int32_t id)
+{
+    static const char *const names[] = {
+        [MD_TOKEN_NORMAL] = "normal",   [MD_TOKEN_UNKNOWN] = "unknown",
+        [MD_TOKEN_CONTROL] = "control", [MD_TOKEN_USER_DEFINED] = "user-defined",
+        [MD_TOKEN_UNUSED] = "unused",   [MD_TOKEN_BYTE] = "byte",
+    };
+    return in_range(t, id) ? names[t->type[id]] : "";
+}
+
+bool md_token_score(const md_tokenizer *t, int32_t id, float *score)
+{
+    const bool has = t->score && in_range(t, id);
+    *score = has ? t->score[id] : 0;
+    return has;
 }
 
 bool md_token_is_special(const md_tokenizer *t, int32_t id)

@@ -13,19 +13,26 @@
 #include "base/utf8.h"
 
 #include <string.h>
+#include <utf8proc.h>
 
-static md_status push_all(md_tokens *out, const int32_t *id, size_t n, md_error *err)
-{
-    for (size_t i = 0; i < n; i++)
-        MD_TRY(md_tokens_push(out, id[i], err));
-    return MD_OK;
-}
-
-static md_status push_symbols(md_encoder *e, md_error *err)
+/* Appends what is left of a merged word. */
+static md_status emit_symbols(md_encoder *e, const char *word, size_t n, md_error *err)
 {
     const md_symbol *symbol = e->merge.symbol;
-    for (uint32_t i = 0; i != MD_NO_SYMBOL; i = symbol[i].next)
-        MD_TRY(md_tokens_push(e->out, symbol[i].id, err));
+    const bool ranks = e->t->kind != MD_TOK_SPM;
+    for (uint32_t i = 0; i != MD_NO_SYMBOL; i = symbol[i].next) {
+        const md_symbol *s = &symbol[i];
+        const size_t end = s->next == MD_NO_SYMBOL ? n : symbol[s->next].start;
+        const char *text = word + s->start;
+        if (s->id < 0)
+            MD_TRY(md_emit_fallback(e, text, end - s->start, err));
+        else if (s->made != MD_NO_RANK)
+            MD_TRY(md_emit(e, s->id, text, end - s->start, MD_TOKEN_MERGED, ranks ? s->made : MD_NO_RANK, err));
+        else
+            MD_TRY(md_emit(e, s->id, text, end - s->start,
+                           e->t->type[s->id] == MD_TOKEN_UNKNOWN ? MD_TOKEN_FALLBACK : MD_TOKEN_SINGLE, MD_NO_RANK,
+                           err));
+    }
     return MD_OK;
 }
 
@@ -43,22 +50,23 @@ static md_status long_byte_word(md_encoder *e, const char *word, size_t n, md_er
     for (size_t i = 0; i < n; i++) {
         const int32_t id = byte_symbol(e->t, word[i]);
         if (id >= 0)
-            e->merge.symbol[k++].id = id;
+            e->merge.symbol[k++] = (md_symbol){.id = id, .start = (uint32_t)i};
     }
     if (k == 0)
         return MD_OK;
     MD_TRY(md_merge_run(e->t, &e->merge, word, k, err));
-    return push_symbols(e, err);
+    return emit_symbols(e, word, n, err);
 }
 
 /* An md_word_fn. */
 static md_status byte_word(void *user, const char *word, size_t n, md_error *err)
 {
     md_encoder *e = user;
+    e->piece++;
     const int32_t whole = md_string_table_find(&e->t->by_text, word, n); /* empty unless the rule says so */
     if (whole >= 0)
-        return md_tokens_push(e->out, whole, err);
-    if (n > MD_MERGE_SHORT)
+        return md_emit(e, whole, word, n, MD_TOKEN_WHOLE, MD_NO_RANK, err);
+    if (n > MD_MERGE_SHORT || e->notes)
         return long_byte_word(e, word, n, err);
     int32_t id[MD_MERGE_SHORT];
     size_t k = 0;
@@ -66,27 +74,24 @@ static md_status byte_word(void *user, const char *word, size_t n, md_error *err
         id[k] = byte_symbol(e->t, word[i]);
         k += id[k] >= 0;
     }
-    return push_all(e->out, id, md_merge_short(&e->t->merges, id, k), err);
-}
-
-static md_status invalid_byte(md_encoder *e, char c, md_error *err)
-{
-    const int32_t id = e->t->byte_id[(unsigned char)c];
-    return id >= 0 ? md_tokens_push(e->out, id, err) : byte_word(e, "\xef\xbf\xbd", 3, err);
-}
-
-/* Byte tokens for a character that is no token, or the unknown token. */
-static md_status fallback(md_encoder *e, const char *s, size_t n, md_error *err)
-{
-    const md_tokenizer *t = e->t;
-    bool all = true;
-    for (size_t i = 0; i < n; i++)
-        all = all && t->byte_id[(unsigned char)s[i]] >= 0;
-    if (!all)
-        return md_tokens_push(e->out, t->unk, err); /* it exists: a tokenizer is made only with one or the other */
-    for (size_t i = 0; i < n; i++)
-        MD_TRY(md_tokens_push(e->out, t->byte_id[(unsigned char)s[i]], err));
+    k = md_merge_short(&e->t->merges, id, k);
+    for (size_t i = 0; i < k; i++)
+        MD_TRY(md_tokens_push(e->out, id[i], err));
     return MD_OK;
+}
+
+/* A byte that is no part of a character. */
+static md_status invalid_byte(md_encoder *e, const char *at, md_error *err)
+{
+    const int32_t id = e->t->byte_id[(unsigned char)*at];
+    if (id >= 0) {
+        e->piece++;
+        return md_emit(e, id, at, 1, MD_TOKEN_SINGLE, MD_NO_RANK, err);
+    }
+    e->stand_in = at;
+    const md_status status = byte_word(e, "\xef\xbf\xbd", 3, err);
+    e->stand_in = NULL;
+    return status;
 }
 
 static md_status merge_chars(md_encoder *e, const char *word, size_t n, md_error *err)
@@ -100,19 +105,11 @@ static md_status merge_chars(md_encoder *e, const char *word, size_t n, md_error
         const int valid = md_utf8_decode(word + i, n - i, &cp);
         const uint32_t bytes = valid ? (uint32_t)valid : 1;
         const int32_t id = md_string_table_find(&t->by_name, word + i, bytes);
-        symbol[k].start = (uint32_t)i;
-        symbol[k].n = bytes;
-        symbol[k].id = id >= 0 && md_tok_is_text(t, id) ? id : -1;
+        symbol[k] = (md_symbol){.start = (uint32_t)i, .n = bytes, .id = id >= 0 && md_tok_is_text(t, id) ? id : -1};
         i += bytes;
     }
     MD_TRY(md_merge_run(t, &e->merge, word, k, err));
-    for (uint32_t i = 0; i != MD_NO_SYMBOL; i = symbol[i].next) {
-        if (symbol[i].id >= 0)
-            MD_TRY(md_tokens_push(e->out, symbol[i].id, err));
-        else
-            MD_TRY(fallback(e, word + symbol[i].start, symbol[i].n, err));
-    }
-    return MD_OK;
+    return emit_symbols(e, word, n, err);
 }
 
 static bool is_mark(const char *s, size_t n)
@@ -120,8 +117,7 @@ static bool is_mark(const char *s, size_t n)
     return n >= 3 && memcmp(s, MD_SPACE_MARK, 3) == 0;
 }
 
-/* Where the next word of s[0..n), n > 0, begins: at the first mark that follows something else. */
-static size_t word_bytes(const char *s, size_t n)
+size_t md_marked_word(const char *s, size_t n)
 {
     size_t i = 0;
     while (is_mark(s + i, n - i))
@@ -139,20 +135,35 @@ static md_status encode_chars(md_encoder *e, const char *s, size_t n, md_error *
     if (!e->t->spaces_lead)
         return n ? merge_chars(e, s, n, err) : MD_OK;
     for (size_t i = 0, len; i < n; i += len) {
-        len = word_bytes(s + i, n - i);
+        len = md_marked_word(s + i, n - i);
         MD_TRY(merge_chars(e, s + i, len, err));
     }
     return MD_OK;
+}
+
+/* Is the word one of white space, as rules that separate words by it make them? */
+static bool is_space_word(const char *word, size_t n)
+{
+    uint32_t cp = 0;
+    if (!md_utf8_decode(word, n, &cp))
+        return false;
+    const utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)cp);
+    return (cp >= '\t' && cp <= '\r') || cp == 0x85 || c == UTF8PROC_CATEGORY_ZS || c == UTF8PROC_CATEGORY_ZL ||
+           c == UTF8PROC_CATEGORY_ZP;
 }
 
 /* An md_word_fn. */
 static md_status char_word(void *user, const char *word, size_t n, md_error *err)
 {
     md_encoder *e = user;
-    if (word[0] == '\n' && (e->t->rule->options & MD_PRETOK_WHOLE_NEWLINES)) {
+    const unsigned options = e->t->rule->options;
+    if ((options & MD_PRETOK_DROP_SPACE) && is_space_word(word, n))
+        return MD_OK;
+    e->piece++;
+    if (word[0] == '\n' && (options & MD_PRETOK_WHOLE_NEWLINES)) {
         const int32_t whole = md_string_table_find(&e->t->by_name, word, n);
         if (whole >= 0 && md_tok_is_text(e->t, whole))
-            return md_tokens_push(e->out, whole, err);
+            return md_emit(e, whole, word, n, MD_TOKEN_WHOLE, MD_NO_RANK, err);
     }
     return encode_chars(e, word, n, err);
 }
@@ -160,18 +171,50 @@ static md_status char_word(void *user, const char *word, size_t n, md_error *err
 /* Copies text to e->escaped with U+2581 for spaces. */
 static md_status escape(md_encoder *e, const char *text, size_t n, bool prefix, md_error *err)
 {
-    md_buf_reset(&e->escaped);
+    md_escaped_reset(e);
     if (prefix)
-        md_buf_puts(&e->escaped, MD_SPACE_MARK);
+        md_escaped_put(e, MD_SPACE_MARK, 3, 0, 0);
     for (size_t i = 0; i < n;) {
         const char *space = memchr(text + i, ' ', n - i);
         const size_t to = space ? (size_t)(space - text) : n;
-        md_buf_append(&e->escaped, text + i, to - i);
+        if (!e->notes)
+            md_buf_append(&e->escaped, text + i, to - i);
+        for (size_t k = i; e->notes && k < to; k++)
+            md_escaped_put(e, text + k, 1, k, k + 1);
         if (space)
-            md_buf_puts(&e->escaped, MD_SPACE_MARK);
+            md_escaped_put(e, MD_SPACE_MARK, 3, to, to + 1);
         i = space ? to + 1 : n;
     }
-    return e->escaped.failed ? md_fail_memory(err, "tokenizing a long text") : MD_OK;
+    return md_escaped_check(e, err);
+}
+
+size_t md_small_letters(uint32_t cp, uint32_t out[2])
+{
+    out[0] = (uint32_t)utf8proc_tolower((utf8proc_int32_t)cp);
+    out[1] = 0x307;
+    return cp == 0x130 ? 2 : 1; /* I with a dot is the one character whose small form is two, i and the dot */
+}
+
+/* Copies text to e->escaped, in small letters if the model wants them. */
+static md_status copy_folded(md_encoder *e, const char *text, size_t n, md_error *err)
+{
+    md_escaped_reset(e);
+    for (size_t i = 0, len; i < n; i += len) {
+        uint32_t cp, small[2];
+        const int valid = md_utf8_decode(text + i, n - i, &cp);
+        len = valid ? (size_t)valid : 1;
+        if (!valid || !e->t->lowercase) {
+            md_escaped_put(e, text + i, len, i, i + len);
+            continue;
+        }
+        const size_t letters = md_small_letters(cp, small);
+        for (size_t k = 0; k < letters; k++) {
+            char utf8[4];
+            const int bytes = md_utf8_encode(small[k], utf8);
+            md_escaped_put(e, utf8, (size_t)bytes, i, i + len);
+        }
+    }
+    return md_escaped_check(e, err);
 }
 
 /* How many bytes at the front of s[0..n) are valid UTF-8. */
@@ -195,7 +238,8 @@ md_status md_encode_bpe(md_encoder *e, const char *text, size_t n, md_error *err
 {
     const bool chars = e->t->kind == MD_TOK_CHARS;
     if (chars) {
-        MD_TRY(escape(e, text, n, false, err));
+        const bool drops = e->t->rule->options & MD_PRETOK_DROP_SPACE;
+        MD_TRY(drops ? copy_folded(e, text, n, err) : escape(e, text, n, false, err));
         text = e->escaped.data;
         n = e->escaped.len;
     }
@@ -204,7 +248,8 @@ md_status md_encode_bpe(md_encoder *e, const char *text, size_t n, md_error *err
         MD_TRY(md_pretok_split(e->t->pretok, e->pretok, text + i, valid, chars ? char_word : byte_word, e, err));
         i += valid;
         if (i < n) {
-            MD_TRY(chars ? fallback(e, text + i, 1, err) : invalid_byte(e, text[i], err));
+            e->piece += chars;
+            MD_TRY(chars ? md_emit_fallback(e, text + i, 1, err) : invalid_byte(e, text + i, err));
             i++;
         }
     }
@@ -214,5 +259,6 @@ md_status md_encode_bpe(md_encoder *e, const char *text, size_t n, md_error *err
 md_status md_encode_spm(md_encoder *e, const char *text, size_t n, bool prefix, md_error *err)
 {
     MD_TRY(escape(e, text, n, prefix, err));
+    e->piece++;
     return encode_chars(e, e->escaped.data, e->escaped.len, err);
 }

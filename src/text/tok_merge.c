@@ -65,6 +65,15 @@ static uint64_t heap_pop(md_merge_scratch *s)
 
 /* --- long words --- */
 
+/* Unsigned numbers that fall as the scores rise. */
+static uint32_t rank_of_score(float score)
+{
+    uint32_t bits;
+    score += 0.0f; /* -0 is 0 */
+    memcpy(&bits, &score, sizeof bits);
+    return bits >> 31 ? bits : ~(bits | 0x80000000u);
+}
+
 /* What the bytes of two neighbours are called in a SentencePiece vocabulary decides what they become. */
 static void spm_pair(const md_tokenizer *t, const char *word, md_symbol *a, const md_symbol *b)
 {
@@ -75,7 +84,7 @@ static void spm_pair(const md_tokenizer *t, const char *word, md_symbol *a, cons
     if (id < 0 || !md_tok_is_text(t, id))
         return;
     a->merged = id;
-    a->rank = t->priority[id];
+    a->rank = rank_of_score(t->score[id]);
 }
 
 /* Looks up what symbol i and its successor merge into, and queues it. */
@@ -85,6 +94,7 @@ static void queue_pair(const md_tokenizer *t, md_merge_scratch *s, const char *w
     a->rank = MD_NO_RANK;
     if (a->next == MD_NO_SYMBOL)
         return;
+    s->work++;
     const md_symbol *b = &s->symbol[a->next];
     if (t->kind == MD_TOK_SPM) {
         spm_pair(t, word, a, b);
@@ -104,6 +114,7 @@ static void merge_at(const md_tokenizer *t, md_merge_scratch *s, const char *wor
     md_symbol *a = &s->symbol[i];
     md_symbol *b = &s->symbol[a->next];
     a->id = a->merged;
+    a->made = a->rank;
     a->n += b->n;
     b->rank = MD_NO_RANK;
     a->next = b->next;
@@ -129,6 +140,7 @@ md_status md_merge_run(const md_tokenizer *t, md_merge_scratch *s, const char *w
     for (size_t i = 0; i < n; i++) {
         s->symbol[i].prev = i ? (uint32_t)(i - 1) : MD_NO_SYMBOL;
         s->symbol[i].next = i + 1 < n ? (uint32_t)(i + 1) : MD_NO_SYMBOL;
+        s->symbol[i].made = MD_NO_RANK;
     }
     for (size_t i = 0; i < n; i++)
         queue_pair(t, s, word, (uint32_t)i);

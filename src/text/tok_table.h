@@ -11,7 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MD_TABLE_REACH 512 /* real vocabularies stay below 100 */
+#define MD_TABLE_REACH     512 /* real vocabularies stay below 100 */
+#define MD_TABLE_COLLIDING "the vocabulary is made so that it collides in hash tables; no real one is"
 
 /* n strings one after another. String i is bytes[start[i]..start[i + 1]); after each comes a NUL, not counted. */
 typedef struct md_strings {

@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define COLLIDING "the vocabulary is made so that it collides in hash tables; no real one is"
-
 /* Names are copied one after another; texts are never longer than names, so the same sizes serve for them. */
 static bool strings_reserve(md_strings *s, const md_vocab_str *token, size_t n)
 {
@@ -128,17 +126,26 @@ static size_t decode_name(const md_tokenizer *t, int32_t id, const char *name, s
 
 /* --- the parts, one after another --- */
 
+/* Kinds without a splitting rule, by name of the model. */
+static const struct {
+    const char *model;
+    md_tok_kind kind;
+} plain_kinds[] = {{"llama", MD_TOK_SPM}, {"t5", MD_TOK_UNIGRAM}, {"bert", MD_TOK_WORDPIECE}};
+
 static md_status choose_kind(md_tokenizer *t, const md_vocab *v, md_error *err)
 {
     const char *model = v->model ? v->model : "";
-    if (strcmp(model, "llama") == 0) {
-        t->kind = MD_TOK_SPM;
-        return MD_OK;
-    }
-    const bool gemma = strcmp(model, "gemma4") == 0;
-    MD_FAIL_IF(!gemma && strcmp(model, "gpt2") != 0, MD_ERR_UNSUPPORTED,
-               "tokenizer model '%s' is not supported; 'gpt2', 'gemma4' and 'llama' are", model);
-    const char *pre = gemma ? "gemma4" : v->pre ? v->pre : "";
+    for (size_t i = 0; i < sizeof plain_kinds / sizeof plain_kinds[0]; i++)
+        if (strcmp(model, plain_kinds[i].model) == 0) {
+            t->kind = plain_kinds[i].kind;
+            return MD_OK;
+        }
+    /* Two models are a splitting rule as well. */
+    const bool is_rule = strcmp(model, "gemma4") == 0 || strcmp(model, "whitespace") == 0;
+    MD_FAIL_IF(!is_rule && strcmp(model, "gpt2") != 0, MD_ERR_UNSUPPORTED,
+               "tokenizer model '%s' is not supported; 'gpt2', 'gemma4', 'whitespace', 'llama', 't5' and 'bert' are",
+               model);
+    const char *pre = is_rule ? model : v->pre ? v->pre : "";
     t->rule = md_pretok_find(pre);
     MD_FAIL_IF(!t->rule, MD_ERR_UNSUPPORTED, "splitting rule '%s' (tokenizer.ggml.pre) is not known to this build",
                pre);
@@ -160,16 +167,20 @@ static md_status take_settings(md_tokenizer *t, const md_vocab *v, md_error *err
     MD_TRY(take_id(v, "unknown", v->unk, err));
     MD_TRY(take_id(v, "EOT", v->eot, err));
     MD_TRY(take_id(v, "EOM", v->eom, err));
+    MD_TRY(take_id(v, "SEP", v->sep, err));
     t->bos = v->bos;
     t->eos = v->eos;
     t->unk = v->unk;
     const unsigned options = t->rule ? t->rule->options : 0;
-    const bool spm = t->kind == MD_TOK_SPM;
+    const bool spm = t->kind == MD_TOK_SPM, unigram = t->kind == MD_TOK_UNIGRAM, words = t->kind == MD_TOK_WORDPIECE;
     t->add_bos = v->add_bos < 0 ? spm || (options & MD_PRETOK_ADD_BOS) : v->add_bos;
-    if (options & MD_PRETOK_FORCE_BOS)
+    if (words || (options & MD_PRETOK_FORCE_BOS)) /* encoders of words were never trained without */
         t->add_bos = true;
-    t->add_eos = v->add_eos > 0;
-    t->add_space_prefix = spm && v->add_space_prefix != 0;
+    t->tail = words ? v->sep : (v->add_eos < 0 ? unigram : v->add_eos) ? v->eos : -1;
+    t->add_space_prefix = (spm || unigram) && v->add_space_prefix != 0;
+    t->drops_first_space = t->add_space_prefix || words;
+    t->lowercase = v->lowercase < 0 ? words : v->lowercase;
+    t->strip_accents = v->strip_accents < 0 ? t->lowercase : v->strip_accents != 0;
     return MD_OK;
 }
 
@@ -187,7 +198,7 @@ static md_status take_names(md_tokenizer *t, const md_vocab *v, md_error *err)
         MD_FAIL_IF(type < 0 || type > MD_TOKEN_BYTE, MD_ERR_FORMAT, "token %d has the unknown type %d", i, type);
         t->type[i] = (uint8_t)(type == 0 ? MD_TOKEN_NORMAL : type);
         strings_append(&t->name, v->token[i].s, v->token[i].n);
-        MD_FAIL_IF(v->token[i].n && !md_string_table_add(&t->by_name, i), MD_ERR_FORMAT, COLLIDING);
+        MD_FAIL_IF(v->token[i].n && !md_string_table_add(&t->by_name, i), MD_ERR_FORMAT, MD_TABLE_COLLIDING);
     }
     return MD_OK;
 }
@@ -247,7 +258,7 @@ static md_status add_merge(md_tokenizer *t, uint32_t rank, md_vocab_str m, md_bu
     MD_FAIL_IF(left < 0 || right < 0 || id < 0, MD_ERR_FORMAT,
                "merge %u, '%.*s', needs a token that the vocabulary does not have", rank, shown, m.s);
     MD_FAIL_IF(md_tok_is_text(t, id) && !md_merge_table_add(&t->merges, left, right, rank, id), MD_ERR_FORMAT,
-               COLLIDING);
+               MD_TABLE_COLLIDING);
     return MD_OK;
 }
 
@@ -267,17 +278,9 @@ static md_status take_merges(md_tokenizer *t, const md_vocab *v, md_error *err)
     if (!md_string_table_init(&t->by_text, &t->text, v->n_tokens))
         return md_fail_memory(err, "the vocabulary");
     for (int32_t i = 0; i < t->n_tokens; i++)
-        MD_FAIL_IF(t->type[i] == MD_TOKEN_NORMAL && !md_string_table_add(&t->by_text, i), MD_ERR_FORMAT, COLLIDING);
+        MD_FAIL_IF(t->type[i] == MD_TOKEN_NORMAL && !md_string_table_add(&t->by_text, i), MD_ERR_FORMAT,
+                   MD_TABLE_COLLIDING);
     return MD_OK;
-}
-
-/* Unsigned numbers that fall as the scores rise. */
-static uint32_t priority_of(float score)
-{
-    uint32_t bits;
-    score += 0.0f; /* -0 is 0 */
-    memcpy(&bits, &score, sizeof bits);
-    return bits >> 31 ? bits : ~(bits | 0x80000000u);
 }
 
 /* Merging never makes longer pieces than this: it bounds the work on a text by the text. SentencePiece stops at 512. */
@@ -286,12 +289,12 @@ static uint32_t priority_of(float score)
 static md_status take_scores(md_tokenizer *t, const md_vocab *v, md_error *err)
 {
     MD_FAIL_IF(!v->score, MD_ERR_FORMAT, "a SentencePiece vocabulary needs scores and has none");
-    t->priority = md_calloc(v->n_tokens, sizeof *t->priority);
-    if (!t->priority)
+    t->score = md_calloc(v->n_tokens, sizeof *t->score);
+    if (!t->score)
         return md_fail_memory(err, "the vocabulary");
     for (int32_t i = 0; i < t->n_tokens; i++) {
         MD_FAIL_IF(isnan(v->score[i]), MD_ERR_FORMAT, "the score of token %d is not a number", i);
-        t->priority[i] = priority_of(v->score[i]);
+        t->score[i] = v->score[i];
         if (md_tok_is_text(t, i) && v->token[i].n > t->max_piece)
             t->max_piece = v->token[i].n;
     }
@@ -342,7 +345,14 @@ static md_status fill(md_tokenizer *t, const md_vocab *v, md_error *err)
     md_tok_mark_eog(t, v->eot, v->eom);
     MD_TRY(derive(t, err));
     look_for_marks(t);
-    MD_TRY(t->kind == MD_TOK_SPM ? take_scores(t, v, err) : take_merges(t, v, err));
+    if (t->rule)
+        MD_TRY(take_merges(t, v, err));
+    if (t->kind == MD_TOK_SPM || t->kind == MD_TOK_UNIGRAM)
+        MD_TRY(take_scores(t, v, err));
+    if (t->kind == MD_TOK_UNIGRAM)
+        MD_TRY(md_unigram_init(t, v, err));
+    if (t->kind == MD_TOK_WORDPIECE)
+        MD_TRY(md_wordpiece_init(t, err));
     return check_fallback(t, err);
 }
 
@@ -372,7 +382,9 @@ void md_tokenizer_free(md_tokenizer *t)
     md_string_table_done(&t->by_text);
     md_merge_table_done(&t->merges);
     md_special_done(&t->special);
-    md_free(t->priority);
+    md_free(t->score);
+    md_trie_done(&t->pieces);
+    md_charsmap_done(&t->charsmap);
     md_free(t->type);
     md_free(t->eog);
     md_free(t);

@@ -71,7 +71,11 @@ static inline tiny *tiny_new(const char *model, const char *pre)
                       .eom = -1,
                       .add_bos = -1,
                       .add_eos = -1,
-                      .add_space_prefix = -1};
+                      .add_space_prefix = -1,
+                      .sep = -1,
+                      .merge_spaces = -1,
+                      .lowercase = -1,
+                      .strip_accents = -1};
     return y;
 }
 
