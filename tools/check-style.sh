@@ -17,7 +17,7 @@ allowed() { # RULE FILE: is there a row for it?
     done | grep -q yes
 }
 
-text() { find include src tests examples fuzz bench tools docs .ci Makefile meson.build meson_options.txt ./*.md \
+text() { find include src tests examples fuzz bench tools docs python share .ci Makefile meson.build meson_options.txt ./*.md \
     -type f \( -name '*.[ch]' -o -name '*.inc' -o -name '*.def' -o -name '*.py' -o -name '*.sh' -o -name '*.md' -o \
     -path 'tools/*.txt' -o -name 'meson*' -o -name Makefile -o -path .ci/run \) ! -path '*/corpus/*' ! -path '*/data/*' | LC_ALL=C sort; }
 

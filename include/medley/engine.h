@@ -30,17 +30,19 @@ MD_API const char *md_kv_type_name(md_kv_type t);
 typedef struct md_session_args {
     int32_t n_threads;   /* >= 1; 0: physical cores within cpuset and CPU quota */
     int32_t n_positions; /* KV room of all sequences together, in positions; rounded up to whole pages of 64 */
-    int32_t n_rows;      /* most rows of one step, 1..4096 */
+    int32_t n_rows;      /* most rows of one step, 1..65536. A model that is not causal takes a sequence in one step */
     int32_t n_logits;    /* most rows of one step that may want logits or hidden states, 1..n_rows */
     int32_t n_sequences; /* most sequences and snapshots alive at once */
     md_kv_type kv_type;
+    bool hidden_only;   /* rows may want hidden states, not logits, for which no room is made */
     int32_t grain_rows; /* smallest share of output rows given to a thread; 0: the engine's choice. For tests: results
                           * do not depend on it */
     const char *isa;    /* table of kernels by name, "scalar" or "avx2"; NULL: the best this machine has. Results do not
                           * depend on it. Borrowed during the call */
     int64_t memory;     /* refuse (MD_ERR_MEMORY) if the estimate exceeds this many bytes; 0: no bound */
 } md_session_args;
-/* Defaults: all threads, min(trained context, 4096) positions, 256 rows, 1 logits row, 8 sequences, F16. */
+/* Defaults: all threads, min(trained context, 4096) positions, 256 rows, 1 logits row, 8 sequences, F16. Where the model is
+ * not causal: as many rows as positions, and F32, since its keys and values do not outlive the step. */
 MD_API void md_session_args_default(const md_model *m, md_session_args *args);
 
 typedef struct md_memory {
@@ -61,7 +63,8 @@ MD_API int32_t md_session_max_rows(const md_session *s);
 /* Positions not in any page that is in use. */
 MD_API int32_t md_session_free_positions(const md_session *s);
 /* The numerics key of a sequence: everything but file and tokens that its logits depend on, as one line of text, e.g.
- * "kv=f16 experts=all top-k=8 adapter=none rope=model ctx=model". Written to buf (NUL-terminated, cut to n). */
+ * "kv=f16 experts=all top-k=8 adapter=none rope=model ctx=model", with " overrides=HASH" behind it where metadata of the
+ * file was overridden. Written to buf (NUL-terminated, cut to n). */
 MD_API void md_seq_numerics_key(const md_seq *q, char *buf, size_t n);
 
 /* --- sequences --- */
@@ -76,6 +79,32 @@ MD_API void md_seq_free(md_seq *q); /* NULL allowed */
 MD_API MD_MUST_USE md_status md_seq_snapshot(const md_seq *q, md_snapshot **out, md_error *err);
 MD_API MD_MUST_USE md_status md_seq_restore(md_seq *q, const md_snapshot *snap, md_error *err);
 MD_API void md_snapshot_free(md_snapshot *snap); /* NULL allowed */
+
+/* --- sequences in files (docs/format.md) --- */
+typedef struct md_saved md_saved;
+typedef struct md_seq_save_args {
+    const int32_t *token; /* [n_tokens] the sequence's tokens, and any that are yet to be fed, or NULL; borrowed */
+    size_t n_tokens;      /* 0, or at least the sequence's length */
+    const char *text;     /* [n_text] what the caller wants to find again, any bytes, or NULL; borrowed */
+    size_t n_text;
+} md_seq_save_args;
+/* Writes the sequence's past, tokens and text to a file that appears whole or not at all; one that is there is replaced.
+ * Whole pages are written: behind the last position they may hold traces of other sequences of the session. args may be
+ * NULL. */
+MD_API MD_MUST_USE md_status md_seq_save(const md_seq *q, const md_seq_save_args *args, const char *path,
+                                         md_error *err);
+/* Maps a saved file and checks all of it: MD_ERR_FORMAT for one that is cut off or damaged. It may be closed after
+ * md_seq_load. Immutable: any number of threads may use it. */
+MD_API MD_MUST_USE md_status md_saved_open(const char *path, md_saved **out, md_error *err);
+MD_API void md_saved_close(md_saved *s);           /* NULL allowed */
+MD_API int32_t md_saved_length(const md_saved *s); /* positions */
+/* Borrowed from s; *n gets the count. Tokens are of the vocabulary only once md_seq_load took them. */
+MD_API const int32_t *md_saved_tokens(const md_saved *s, size_t *n);
+MD_API const char *md_saved_text(const md_saved *s, size_t *n);
+/* q becomes what was saved, and goes on with the same bits. q must carry the same expert mask. MD_ERR_UNSUPPORTED if
+ * it was saved under another model file, numerics key or release: tokens and text can still be run anew. MD_ERR_LIMIT if
+ * there is no room. On failure q is as it was. */
+MD_API MD_MUST_USE md_status md_seq_load(md_seq *q, const md_saved *s, md_error *err);
 
 typedef enum md_expert_state { MD_EXPERT_NORMAL, MD_EXPERT_OFF, MD_EXPERT_FORCED } md_expert_state;
 /* Switches experts of a layer off or forces them, for this sequence and its later forks. Only while the sequence is
@@ -96,8 +125,9 @@ typedef struct md_batch {
     const float *embd;    /* [n][n_embd] input rows in place of tokens, or NULL */
     md_seq *const *seq;   /* [n] the sequence of each row */
     const int32_t *pos;   /* [n] position in it, or NULL: the sequence's next. Rows of one sequence must be in order and
-                           * continue it without gaps */
-    const uint8_t *want;  /* [n] md_want bits; NULL: logits of the last row */
+                           * continue it without gaps. Where the model is not causal they are the whole sequence, which
+                           * must have been empty */
+    const uint8_t *want;  /* [n] md_want bits; NULL: logits of the last row, or its hidden state where there are none */
 } md_batch;
 /* Runs one step. On failure sequences are as before. */
 MD_API MD_MUST_USE md_status md_decode(md_session *s, const md_batch *b, md_error *err);

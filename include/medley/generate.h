@@ -5,6 +5,7 @@
 #define MEDLEY_GENERATE_H
 
 #include <medley/engine.h>
+#include <medley/grammar.h>
 #include <medley/sample.h>
 
 #ifdef __cplusplus
@@ -17,18 +18,23 @@ typedef enum md_finish {
     MD_FINISH_LENGTH,    /* max_tokens reached */
     MD_FINISH_CONTEXT,   /* no room for another position */
     MD_FINISH_CANCELLED, /* a callback said so */
+    MD_FINISH_GRAMMAR,   /* the answer is complete by its grammar, and nothing can follow */
 } md_finish;
-MD_API const char *md_finish_name(md_finish f); /* "eog", "stop", "length", "context", "cancelled" */
+MD_API const char *md_finish_name(md_finish f); /* "eog", "stop", "length", "context", "cancelled", "grammar" */
 
 typedef struct md_generate_args {
     const int32_t *prompt; /* [n_prompt] tokens to add to the sequence first, at least 1 */
     size_t n_prompt;
-    int32_t max_tokens;      /* most tokens to make; -1: until the model ends or the context is full */
-    md_sampler *sampler;     /* borrowed; told of prompt and answer tokens */
+    int32_t max_tokens;  /* most tokens to make; -1: until the model ends or the context is full */
+    md_sampler *sampler; /* borrowed; told of prompt and answer tokens */
+    /* Allows the tokens of the answer and is told of them, from where it is: md_constraint_reset comes first, unless this
+     * answer goes on with an earlier one. Borrowed; NULL: any tokens. Made for this model's tokenizer and vocabulary. If
+     * nothing is allowed any more, that is MD_ERR_FORMAT (or MD_ERR_LIMIT, if the grammar's own limits are why). */
+    md_constraint *constraint;
     const char *const *stop; /* [n_stop] stop strings, at most 16 of at most 256 bytes; cut from the text */
     size_t n_stop;
     bool special;    /* show special tokens in the text */
-    bool ignore_eog; /* go on past the end of the answer (for measuring) */
+    bool ignore_eog; /* go on past the end of the answer (for measuring); with a constraint only its end counts */
     /* A piece of text, whole UTF-8 characters, never part of a stop string. Return false to stop. May be NULL. */
     bool (*on_text)(void *user, const char *text, size_t n);
     /* Prompt tokens done; return false to stop. May be NULL. */

@@ -39,6 +39,17 @@ typedef struct md_part_size {
     uint64_t tensors, weights, bytes;
 } md_part_size;
 
+/* How hidden states become one vector of a text (medley/embed.h); 0 to 4 are the numbers that files use. */
+typedef enum md_pooling {
+    MD_POOLING_NONE,  /* not at all: a vector of each token */
+    MD_POOLING_MEAN,  /* their mean */
+    MD_POOLING_CLS,   /* the first token's */
+    MD_POOLING_LAST,  /* the last token's */
+    MD_POOLING_RANK,  /* scores that a classifier makes of the first token's */
+    MD_POOLING_MODEL, /* whichever the model was made for */
+} md_pooling;
+MD_API const char *md_pooling_name(md_pooling p); /* "none", "mean", "cls", "last", "rank", "model" */
+
 /* What a header tells. Strings are borrowed from the model or description. */
 typedef struct md_model_info {
     const char *arch;      /* "qwen3moe" */
@@ -51,6 +62,9 @@ typedef struct md_model_info {
     int32_t n_ff;                                                  /* width of a dense FFN, 0 if none */
     int32_t n_expert, n_expert_used, n_expert_shared, n_ff_expert; /* 0 for dense models */
     bool has_chat_template;
+    bool causal;             /* false: every position sees the whole sequence, which is given in one step */
+    bool has_logits;         /* false: there is no output matrix, only hidden states */
+    md_pooling pooling;      /* that the model was made for; if the file does not say: mean, or last where causal */
     uint64_t weights;        /* all */
     uint64_t weights_active; /* that one token uses: all but the routed experts it does not pick, and the token
                               * embedding unless it is also the output matrix */
@@ -58,8 +72,20 @@ typedef struct md_model_info {
     md_part_size part[MD_N_PARTS];
 } md_model_info;
 
-/* --- describing: from the header alone, no weights are read --- */
-MD_API MD_MUST_USE md_status md_model_describe(const char *path, md_description **out, md_error *err);
+/* --- opening and describing --- */
+typedef struct md_model_args {
+    md_progress_fn *progress; /* may be NULL (unit: bytes of weights made ready) */
+    void *progress_user;
+    /* [n_override] metadata that counts in place of the file's, in order: "KEY=TYPE:VALUE" with TYPE bool (true, false),
+     * int, float or str; a key that the file lacks is added. Borrowed during the call. MD_ERR_ARGUMENT for what is not
+     * of that form. */
+    const char *const *override;
+    size_t n_override;
+} md_model_args;
+
+/* From the header alone, no weights are read. Of args (may be NULL) only the overrides count. */
+MD_API MD_MUST_USE md_status md_model_describe(const char *path, const md_model_args *args, md_description **out,
+                                               md_error *err);
 MD_API void md_description_free(md_description *d); /* NULL allowed */
 MD_API const md_model_info *md_description_info(const md_description *d);
 
@@ -99,11 +125,6 @@ MD_API MD_MUST_USE md_status md_model_check(const char *path, md_check_fn *on_fi
                                             md_progress_fn *progress, void *progress_user, uint64_t *n_bad,
                                             md_error *err);
 
-/* --- opening --- */
-typedef struct md_model_args {
-    md_progress_fn *progress; /* may be NULL (unit: bytes of weights made ready) */
-    void *progress_user;
-} md_model_args;
 /* Maps and binds a model. args may be NULL. Weights stay in the mapped file. */
 MD_API MD_MUST_USE md_status md_model_open(const char *path, const md_model_args *args, md_model **out, md_error *err);
 MD_API void md_model_close(md_model *m); /* NULL allowed */

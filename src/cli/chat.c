@@ -4,7 +4,6 @@
  * goes wrong with one question is told and the chat goes on. */
 #include "cli/run.h"
 #include "cli/line.h"
-#include "base/file.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -22,6 +21,12 @@ typedef struct chat {
 typedef md_status chat_fn(chat *c, const char *argument, md_error *err);
 
 static md_status help(chat *c, const char *argument, md_error *err);
+
+static void show_loaded(const chat *c)
+{
+    fprintf(stderr, "A conversation of %zu messages was loaded; %d tokens need not be read again.\n",
+            c->talk.n_messages, (int)md_seq_length(c->talk.seq));
+}
 
 static md_status reset(chat *c, const char *argument, md_error *err)
 {
@@ -41,39 +46,19 @@ static md_status set_system(chat *c, const char *argument, md_error *err)
     return MD_OK;
 }
 
-static md_status write_conversation(const chat *c, const char *path, md_error *err)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; list && i < c->talk.n_messages; i++) {
-        const md_message *m = &c->talk.message[i];
-        json_array_append_new(list, json_pack("{s:s, s:o}", "role", m->role, "content",
-                                              md_cli_json_text(m->content, strlen(m->content))));
-    }
-    json_t *all = json_pack("{s:o}", "messages", list);
-    char *text = all ? json_dumps(all, JSON_INDENT(1)) : NULL;
-    json_decref(all);
-    if (!text)
-        return md_fail_memory(err, "the conversation");
-    md_out *out = NULL;
-    md_status status = md_out_open(path, &out, err);
-    if (status == MD_OK)
-        status = md_out_write(out, text, strlen(text), err);
-    if (status == MD_OK)
-        status = md_out_write(out, "\n", 1, err);
-    if (status == MD_OK)
-        status = md_out_commit(out, err);
-    md_out_close(out);
-    free(text);
-    return status;
-}
-
 static md_status save(chat *c, const char *argument, md_error *err)
 {
     MD_FAIL_IF(!argument[0], MD_ERR_ARGUMENT, "/save wants a file name");
-    MD_FAIL_IF(!c->talk.template_, MD_ERR_ARGUMENT, "/save keeps messages, and without a chat template there are none");
-    MD_FAIL_IF(access(argument, F_OK) == 0, MD_ERR_ARGUMENT, "'%s' exists: name another file", argument);
-    MD_TRY(write_conversation(c, argument, err));
+    MD_TRY(md_talk_save(&c->talk, argument, err));
     fprintf(stderr, "%zu messages were saved.\n", c->talk.n_messages);
+    return MD_OK;
+}
+
+static md_status load(chat *c, const char *argument, md_error *err)
+{
+    MD_FAIL_IF(!argument[0], MD_ERR_ARGUMENT, "/load wants a file name");
+    MD_TRY(md_talk_load(&c->talk, argument, err));
+    show_loaded(c);
     return MD_OK;
 }
 
@@ -101,7 +86,8 @@ static const struct {
     {"/help", "", "show this list", help},
     {"/reset", "", "forget the conversation; the system message stays", reset},
     {"/system", "TEXT", "start anew with another system message", set_system},
-    {"/save", "FILE", "write the conversation as JSON", save},
+    {"/save", "FILE", "write the conversation with its keys and values; FILE.json: its messages as JSON", save},
+    {"/load", "FILE", "go on with a saved conversation", load},
     {"/tokens", "", "tell how full the context is", tokens},
     {"/exit", "", "leave (Ctrl-D does so too)", leave},
 };
@@ -171,6 +157,9 @@ static md_status ask(chat *c, const md_buf *turn, md_error *err)
         return md_fail_within(err, status, "the conversation is too long (/reset forgets it, --ctx makes room)");
     if (status == MD_OK && t->result.finish == MD_FINISH_CONTEXT)
         md_cli_note_full(t, ", or /reset");
+    if (status == MD_OK)
+        md_cli_note_unfinished(t);
+    md_cli_note_dropped(t);
     return status;
 }
 
@@ -218,6 +207,8 @@ md_status md_cli_chat(md_cli *cli, md_error *err)
     if (c.line) {
         const char *name = md_model_get_info(c.talk.model)->name;
         md_cli_note(cli, "%s: /help lists the commands, Ctrl-D leaves", name[0] ? name : cli->options->operand[0]);
+        if (c.talk.file)
+            show_loaded(&c);
         talk_on(&c);
         md_cli_show_figures(cli, &c.talk.figures);
     } else {

@@ -6,6 +6,7 @@
 #ifndef MD_CLI_CLI_H
 #define MD_CLI_CLI_H
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/options.h"
 #include "base/status.h"
@@ -29,15 +30,22 @@ md_status md_cli_run(md_cli *cli, md_error *err);
 md_status md_cli_inspect(md_cli *cli, md_error *err);
 md_status md_cli_tokenize(md_cli *cli, md_error *err);
 md_status md_cli_detokenize(md_cli *cli, md_error *err);
+md_status md_cli_template(md_cli *cli, md_error *err);
 md_status md_cli_eval(md_cli *cli, md_error *err);
+md_status md_cli_embed(md_cli *cli, md_error *err);
 md_status md_cli_upcycle(md_cli *cli, md_error *err);
 md_status md_cli_completion(md_cli *cli, md_error *err);
 md_status md_cli_help(md_cli *cli, md_error *err);
 md_status md_cli_synth(md_cli *cli, md_error *err);
+md_status md_cli_man(md_cli *cli, md_error *err);
 
 /* --- help.c --- */
 void md_cli_help_all(md_cli *cli);
 void md_cli_help_command(md_cli *cli, md_command command);
+/* Such a flag is shown as --no-x, and its doc tells what --x does. */
+bool md_cli_is_default_on(const md_option_spec *spec);
+/* Appends "keep the likeliest tokens [default: 0.95; above 0 and at most 1]". */
+void md_cli_option_doc(md_buf *b, const md_option_spec *spec);
 
 /* --- output.c --- */
 /* Bytes to standard output as they are. */
@@ -60,6 +68,8 @@ md_status md_cli_flush(md_cli *cli, md_error *err) MD_MUST_USE;
 void md_cli_complain(const md_error *e);
 /* A note on standard error unless --quiet. */
 void md_cli_note(const md_cli *cli, const char *fmt, ...) MD_PRINTF(2, 3);
+/* Little-endian float32 values. */
+md_status md_cli_write_f32(md_out *out, const float *x, size_t n, md_error *err) MD_MUST_USE;
 /* "213.4 MiB", "1.2 billion"; written to buf, which is returned. */
 const char *md_cli_bytes(char *buf, size_t n, uint64_t bytes);
 const char *md_cli_count(char *buf, size_t n, uint64_t count);
@@ -93,6 +103,8 @@ md_status md_cli_parse_ids(const char *text, size_t n, const char *name, int32_t
                            md_error *err) MD_MUST_USE;
 
 /* --- open.c --- */
+/* What --override asks of whoever reads the model; empty for commands without it. */
+md_model_args md_cli_model_args(const md_cli *cli);
 /* Opens the model named by the first operand, with a progress bar. */
 md_status md_cli_open_model(md_cli *cli, md_model **out, md_error *err) MD_MUST_USE;
 /* What was noticed while opening; the first few, if there are many. */

@@ -11,11 +11,6 @@ static bool belongs(const md_option_spec *spec, int command)
     return spec->commands >> command & 1u;
 }
 
-static bool is_default_on(const md_option_spec *spec)
-{
-    return spec->type == MD_OPTION_FLAG && strcmp(spec->preset, "on") == 0;
-}
-
 /* The words of "a|b|c" with a space after each. */
 static void append_words(md_buf *b, const char *choice)
 {
@@ -73,7 +68,7 @@ static void bash_command(md_buf *b, int command)
     for (int i = 0; i < MD_N_OPTIONS; i++) {
         const md_option_spec *spec = md_option_get_spec((md_option)i);
         if (belongs(spec, command))
-            md_buf_printf(b, "--%s%s ", is_default_on(spec) ? "no-" : "", spec->name);
+            md_buf_printf(b, "--%s%s ", md_cli_is_default_on(spec) ? "no-" : "", spec->name);
     }
     md_buf_puts(b, "'\n");
     if (command == MD_COMMAND_COMPLETION)
@@ -120,8 +115,8 @@ static void zsh_option(md_buf *b, const md_option_spec *spec, char letter)
     if (letter)
         md_buf_printf(&text, "-%c%s[", letter, flag ? "" : "+");
     else
-        md_buf_printf(&text, "--%s%s%s[", is_default_on(spec) ? "no-" : "", spec->name, flag ? "" : "=");
-    md_buf_puts(&text, is_default_on(spec) ? "do not " : "");
+        md_buf_printf(&text, "--%s%s%s[", md_cli_is_default_on(spec) ? "no-" : "", spec->name, flag ? "" : "=");
+    md_buf_puts(&text, md_cli_is_default_on(spec) ? "do not " : "");
     for (const char *p = spec->doc; *p; p++) {
         if (*p == '[' || *p == ']' || *p == ':' || *p == '\\')
             md_buf_putc(&text, '\\');
@@ -193,7 +188,7 @@ static void zsh_script(md_buf *b)
 static void fish_option(md_buf *b, const md_command_spec *c, const md_option_spec *spec)
 {
     md_buf_printf(b, "complete -c medley -n '__fish_seen_subcommand_from %s' -l %s%s", c->name,
-                  is_default_on(spec) ? "no-" : "", spec->name);
+                  md_cli_is_default_on(spec) ? "no-" : "", spec->name);
     if (spec->letter)
         md_buf_printf(b, " -s %c", spec->letter);
     if (spec->type == MD_OPTION_CHOICE) {
@@ -205,7 +200,7 @@ static void fish_option(md_buf *b, const md_command_spec *c, const md_option_spe
     }
     md_buf_puts(b, " -d ");
     md_buf doc = {0};
-    md_buf_printf(&doc, "%s%s", is_default_on(spec) ? "do not " : "", spec->doc);
+    md_buf_printf(&doc, "%s%s", md_cli_is_default_on(spec) ? "do not " : "", spec->doc);
     append_quoted(b, doc.failed ? "" : doc.data);
     md_buf_done(&doc);
     md_buf_putc(b, '\n');

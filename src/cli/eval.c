@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `medley eval`: perplexity of a text (--text), or the logits and expert choices of given token ids (--token-ids), the
- * form in which engines are compared. Output files appear whole or not at all. Keys and values default to F32 here:
- * what is measured is the model. */
+ * `medley eval`: perplexity of a text (--text), or the logits (of an encoder, the hidden states) and expert choices of
+ * given token ids (--token-ids), the form in which engines are compared. Output files appear whole or not at all. Keys and
+ * values default to F32 here: what is measured is the model. */
 #include "cli/cli.h"
-#include "base/file.h"
 #include "base/sys.h"
 
 #include <inttypes.h>
@@ -20,7 +19,7 @@ static int32_t min_i32(int64_t a, int64_t b)
 }
 
 /* A session for one sequence of n_positions. Every row of a step wants logits with --token-ids, `chunk` rows a step (0:
- * as many as fit well); with --text only some do. */
+ * as many as fit well); with --text only some do. A model that is not causal takes all of the sequence in one step. */
 static md_status open_session(md_cli *cli, const md_model *m, int32_t n_positions, int32_t chunk, md_session **out,
                               md_error *err)
 {
@@ -32,12 +31,16 @@ static md_status open_session(md_cli *cli, const md_model *m, int32_t n_position
     args.kv_type = (md_kv_type)md_opt_int(o, MD_OPT_EVAL_KV_TYPE);
     if (md_opt_given(o, MD_OPT_THREADS))
         args.n_threads = (int32_t)md_opt_int(o, MD_OPT_THREADS);
-    const int64_t fit = LOGITS_BYTES / ((int64_t)md_model_get_info(m)->n_vocab * (int64_t)sizeof(float) + 1);
+    const md_model_info *info = md_model_get_info(m);
+    args.hidden_only = !info->has_logits;
+    const int64_t fit = LOGITS_BYTES / ((int64_t)info->n_vocab * (int64_t)sizeof(float) + 1);
     args.n_logits = min_i32(args.n_rows, fit > 1 ? fit : 1);
     if (chunk > 0)
         args.n_logits = chunk;
     if (md_opt_given(o, MD_OPT_TOKEN_IDS))
         args.n_rows = args.n_logits;
+    if (!info->causal)
+        args.n_rows = args.n_logits = n_positions;
     args.n_rows = min_i32(args.n_rows, n_positions);
     args.n_logits = min_i32(args.n_logits, args.n_rows);
     return md_cli_open_session(cli, m, &args, out, err);
@@ -97,6 +100,12 @@ static md_status eval_text(md_cli *cli, const md_model *m, md_error *err)
 {
     const md_options *o = cli->options;
     const int32_t n_ctx = (int32_t)md_opt_int(o, MD_OPT_EVAL_CTX);
+    const md_model_info *info = md_model_get_info(m);
+    MD_FAIL_IF(
+        !info->causal || !info->has_logits, MD_ERR_UNSUPPORTED,
+        "'%s' is an encoder: every position sees what follows, so text has no perplexity under it; 'medley embed' "
+        "makes vectors with it",
+        info->arch);
     md_tokens ids = {0};
     md_session *s = NULL;
     md_perplexity result;
@@ -120,6 +129,12 @@ fail:
 }
 
 /* ---- --token-ids ---- */
+
+/* What is written and hashed of a row: logits, or hidden states if the model has no logits. */
+static int32_t row_width(const md_model_info *info)
+{
+    return info->has_logits ? info->n_vocab : info->n_embd;
+}
 
 typedef struct id_run {
     md_cli *cli;
@@ -145,6 +160,10 @@ static md_status open_id_run(id_run *r, md_error *err)
     const md_options *o = r->cli->options;
     const char *path = md_opt_text(o, MD_OPT_TOKEN_IDS);
     const int64_t chunk = md_opt_flag(o, MD_OPT_STEP) ? 1 : md_opt_int(o, MD_OPT_CHUNK);
+    const md_model_info *info = md_model_get_info(r->model);
+    MD_FAIL_IF(chunk > 0 && !info->causal, MD_ERR_ARGUMENT,
+               "every position of this model sees the whole sequence, which is one step: leave out --%s",
+               md_opt_flag(o, MD_OPT_STEP) ? "step" : "chunk");
     md_buf text = {0};
     md_status status = md_cli_read_all(path, &text, err);
     if (status == MD_OK)
@@ -170,7 +189,8 @@ static md_status open_id_run(id_run *r, md_error *err)
         return md_fail_memory(err, "the rows of a step");
     for (size_t i = 0; i < rows; i++) {
         r->row_seq[i] = r->seq;
-        r->want[i] = (uint8_t)(MD_WANT_LOGITS | (r->routing ? MD_WANT_ROUTING : 0));
+        r->want[i] = (uint8_t)((info->has_logits ? MD_WANT_LOGITS : MD_WANT_HIDDEN) |
+                               (r->routing ? MD_WANT_ROUTING : 0));
     }
     r->hash = MD_HASH_START;
     return MD_OK;
@@ -187,18 +207,6 @@ static void close_id_run(id_run *r)
     md_tokens_done(&r->ids);
     md_free((void *)r->row_seq);
     md_free(r->want);
-}
-
-static md_status write_f32(md_out *out, const float *x, size_t n, md_error *err)
-{
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &x[i], sizeof bits);
-        const unsigned char le[4] = {(unsigned char)bits, (unsigned char)(bits >> 8), (unsigned char)(bits >> 16),
-                                     (unsigned char)(bits >> 24)};
-        MD_TRY(md_out_write(out, le, sizeof le, err));
-    }
-    return MD_OK;
 }
 
 /* Adds the experts of one row to every routed layer's text; empty slots are left out. */
@@ -225,12 +233,13 @@ static void note_routing(id_run *r, int32_t row)
 
 static md_status take_rows(id_run *r, int32_t n, md_error *err)
 {
-    const size_t n_vocab = (size_t)md_model_get_info(r->model)->n_vocab;
+    const md_model_info *info = md_model_get_info(r->model);
+    const size_t width = (size_t)row_width(info);
     for (int32_t i = 0; i < n; i++) {
-        const float *logits = md_step_logits(r->session, i);
-        r->hash = md_logits_hash(r->hash, logits, n_vocab);
+        const float *row = info->has_logits ? md_step_logits(r->session, i) : md_step_hidden(r->session, i);
+        r->hash = md_logits_hash(r->hash, row, width);
         if (r->logits)
-            MD_TRY(write_f32(r->logits, logits, n_vocab, err));
+            MD_TRY(md_cli_write_f32(r->logits, row, width, err));
         if (r->layer)
             note_routing(r, i);
     }
@@ -282,18 +291,21 @@ static md_status write_routing(id_run *r, md_error *err)
 
 static md_status report_ids(id_run *r, double seconds, md_error *err)
 {
+    const md_model_info *info = md_model_get_info(r->model);
     char key[256], hash[17], memory[32];
     md_seq_numerics_key(r->seq, key, sizeof key);
     snprintf(hash, sizeof hash, "%016" PRIx64, r->hash);
     if (md_opt_flag(r->cli->options, MD_OPT_JSON))
         return md_cli_write_json(r->cli,
-                                 json_pack("{s:I, s:i, s:f, s:s, s:s}", "tokens", (json_int_t)r->ids.n, "vocabulary",
-                                           (int)md_model_get_info(r->model)->n_vocab, "seconds", seconds, "logits_hash",
-                                           hash, "numerics_key", key),
+                                 json_pack("{s:I, s:i, s:f, s:s, s:s}", "tokens", (json_int_t)r->ids.n,
+                                           info->has_logits ? "vocabulary" : "width", (int)row_width(info), "seconds",
+                                           seconds, info->has_logits ? "logits_hash" : "hidden_hash", hash,
+                                           "numerics_key", key),
                                  err);
-    md_cli_note(r->cli, "%zu tokens, %.1f tokens/s | peak memory %s | logits %s | %s", r->ids.n,
+    md_cli_note(r->cli, "%zu tokens, %.1f tokens/s | peak memory %s | %s %s | %s", r->ids.n,
                 seconds > 0.0 ? (double)r->ids.n / seconds : 0.0,
-                md_cli_bytes(memory, sizeof memory, md_sys_peak_rss()), hash, key);
+                md_cli_bytes(memory, sizeof memory, md_sys_peak_rss()), info->has_logits ? "logits" : "hidden states",
+                hash, key);
     return MD_OK;
 }
 

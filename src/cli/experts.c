@@ -48,13 +48,14 @@ static bool take_range(const char **p, expert_range *out)
     return out->first >= 0 && out->last >= out->first && (**p == ',' || **p == '\0');
 }
 
-static md_status find_routed(const char *path, int32_t n_layer, layer_set *out, md_error *err)
+static md_status find_routed(const md_cli *cli, int32_t n_layer, layer_set *out, md_error *err)
 {
     *out = (layer_set){.has = md_calloc((size_t)n_layer, sizeof *out->has), .n = n_layer};
     if (!out->has)
         return md_fail_memory(err, "the expert lists");
     md_description *d = NULL;
-    MD_TRY(md_model_describe(path, &d, err));
+    const md_model_args args = md_cli_model_args(cli);
+    MD_TRY(md_model_describe(cli->options->operand[0], &args, &d, err));
     for (size_t i = 0; i < md_description_n_tensors(d); i++) {
         md_tensor_info t;
         md_description_tensor(d, i, &t);
@@ -117,7 +118,7 @@ md_status md_cli_mask_experts(md_cli *cli, const md_model *m, md_seq *q, md_erro
     if (!md_opt_given(o, MD_OPT_EXPERTS_OFF) && !md_opt_given(o, MD_OPT_EXPERTS_ON))
         return MD_OK;
     layer_set routed = {0};
-    md_status status = find_routed(o->operand[0], md_model_get_info(m)->n_layer, &routed, err);
+    md_status status = find_routed(cli, md_model_get_info(m)->n_layer, &routed, err);
     if (status == MD_OK)
         status = apply_option(cli, MD_OPT_EXPERTS_OFF, MD_EXPERT_OFF, &routed, q, err);
     if (status == MD_OK)

@@ -29,32 +29,35 @@ static void append_wrapped(md_buf *b, const char *text, size_t at)
     md_buf_putc(b, '\n');
 }
 
-/* Such a flag is shown as --no-x, and its doc tells what --x does. */
-static bool is_default_on(const md_option_spec *spec)
+bool md_cli_is_default_on(const md_option_spec *spec)
 {
     return spec->type == MD_OPTION_FLAG && strcmp(spec->preset, "on") == 0;
 }
 
-/* "keep the likeliest tokens [0.95; above 0 and at most 1]" */
-static void append_doc(md_buf *b, const md_option_spec *spec)
+void md_cli_option_doc(md_buf *b, const md_option_spec *spec)
 {
     char range[96];
-    md_buf doc = {0};
     md_option_range(spec, range, sizeof range);
     const bool numeric = spec->type == MD_OPTION_INT || spec->type == MD_OPTION_FLOAT;
     const bool shown_preset = spec->preset[0] && spec->type != MD_OPTION_FLAG;
-    md_buf_printf(&doc, "%s%s", is_default_on(spec) ? "do not " : "", spec->doc);
+    md_buf_printf(b, "%s%s", md_cli_is_default_on(spec) ? "do not " : "", spec->doc);
     if (shown_preset || numeric)
-        md_buf_puts(&doc, " [");
+        md_buf_puts(b, " [");
     if (shown_preset) {
-        size_t n = strlen(spec->preset);
+        const size_t n = strlen(spec->preset);
         const bool words = spec->preset[0] == '(';
-        md_buf_printf(&doc, "default: %.*s", (int)(words ? n - 2 : n), spec->preset + words);
+        md_buf_printf(b, "default: %.*s", (int)(words ? n - 2 : n), spec->preset + words);
     }
     if (numeric)
-        md_buf_printf(&doc, "%s%s", shown_preset ? "; " : "", range);
+        md_buf_printf(b, "%s%s", shown_preset ? "; " : "", range);
     if (shown_preset || numeric)
-        md_buf_putc(&doc, ']');
+        md_buf_putc(b, ']');
+}
+
+static void append_doc(md_buf *b, const md_option_spec *spec)
+{
+    md_buf doc = {0};
+    md_cli_option_doc(&doc, spec);
     append_wrapped(b, doc.failed ? spec->doc : doc.data, DOC_COLUMN);
     md_buf_done(&doc);
 }
@@ -66,7 +69,7 @@ static void append_option(md_buf *b, const md_option_spec *spec)
         md_buf_printf(b, "  -%c, ", spec->letter);
     else
         md_buf_puts(b, "      ");
-    md_buf_printf(b, "--%s%s%s%s", is_default_on(spec) ? "no-" : "", spec->name, spec->metavar[0] ? " " : "",
+    md_buf_printf(b, "--%s%s%s%s", md_cli_is_default_on(spec) ? "no-" : "", spec->name, spec->metavar[0] ? " " : "",
                   spec->metavar);
     const size_t used = b->len - start;
     if (used + 2 > DOC_COLUMN)

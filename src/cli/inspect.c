@@ -80,7 +80,7 @@ static json_t *json_header(const md_description *d)
 {
     const md_model_info *i = md_description_info(d);
     return json_pack(
-        "{s:o, s:o, s:o, s:o, s:b, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:o, s:o}",
+        "{s:o, s:o, s:o, s:o, s:b, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:b, s:b, s:s, s:o, s:o}",
         "architecture", json_string_of(i->arch), "name", json_string_of(i->name), "tokenizer",
         json_string_of(i->tokenizer), "router", json_string_of(i->router), "has_chat_template",
         (int)i->has_chat_template, "chat_template_front", json_template(d), "layers", (int)i->n_layer, "embedding",
@@ -88,8 +88,8 @@ static json_t *json_header(const md_description *d)
         "kv_heads", (int)i->n_head_kv, "head_size", (int)i->n_head_dim, "ffn", (int)i->n_ff, "experts",
         (int)i->n_expert, "experts_used", (int)i->n_expert_used, "experts_shared", (int)i->n_expert_shared,
         "expert_ffn", (int)i->n_ff_expert, "weights", (json_int_t)i->weights, "weights_active",
-        (json_int_t)i->weights_active, "file_bytes", (json_int_t)i->file_bytes, "parts", json_parts(i), "types",
-        json_types(d));
+        (json_int_t)i->weights_active, "file_bytes", (json_int_t)i->file_bytes, "causal", (int)i->causal, "has_logits",
+        (int)i->has_logits, "pooling", md_pooling_name(i->pooling), "parts", json_parts(i), "types", json_types(d));
 }
 
 static json_t *json_tensors(const md_description *d)
@@ -202,7 +202,8 @@ md_status md_cli_inspect(md_cli *cli, md_error *err)
     md_description *d = NULL;
     json_t *all = NULL;
     md_status status;
-    MD_TRY_GOTO(md_model_describe(o->operand[0], &d, err));
+    const md_model_args args = md_cli_model_args(cli);
+    MD_TRY_GOTO(md_model_describe(o->operand[0], &args, &d, err));
     MD_TRY_GOTO(gather(cli, d, &all, err));
     const size_t n_bad = json_array_size(json_object_get(all, "check"));
     if (md_opt_flag(o, MD_OPT_JSON))

@@ -34,6 +34,9 @@ static void line(md_buf *b, const char *label, const char *value)
 
 static void show_shape(md_buf *b, const json_t *all)
 {
+    if (!json_is_true(json_object_get(all, "causal")))
+        md_buf_printf(b, "%-16sencoder: every position sees the whole sequence; pooling %s\n", "kind",
+                      text(all, "pooling"));
     md_buf_printf(b, "%-16s%d layers, width %d, %d heads (%d for keys and values) of %d\n", "shape",
                   (int)number(all, "layers"), (int)number(all, "embedding"), (int)number(all, "heads"),
                   (int)number(all, "kv_heads"), (int)number(all, "head_size"));

@@ -6,11 +6,19 @@
 
 #define MOST_NOTES 5u
 
+md_model_args md_cli_model_args(const md_cli *cli)
+{
+    const md_option_value *v = &cli->options->value[MD_OPT_OVERRIDE];
+    return (md_model_args){.override = v->list, .n_override = v->n_list};
+}
+
 md_status md_cli_open_model(md_cli *cli, md_model **out, md_error *err)
 {
     md_cli_bar bar;
     md_cli_bar_begin(&bar, cli, "loading");
-    const md_model_args args = {.progress = md_cli_bar_update, .progress_user = &bar};
+    md_model_args args = md_cli_model_args(cli);
+    args.progress = md_cli_bar_update;
+    args.progress_user = &bar;
     const md_status status = md_model_open(cli->options->operand[0], &args, out, err);
     md_cli_bar_end(&bar);
     return status == MD_ERR_CANCELLED ? md_cli_cancelled(err) : status;

@@ -133,6 +133,18 @@ md_status md_cli_write_json(md_cli *cli, json_t *owned, md_error *err)
     return MD_OK;
 }
 
+md_status md_cli_write_f32(md_out *out, const float *x, size_t n, md_error *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        const unsigned char le[4] = {(unsigned char)bits, (unsigned char)(bits >> 8), (unsigned char)(bits >> 16),
+                                     (unsigned char)(bits >> 24)};
+        MD_TRY(md_out_write(out, le, sizeof le, err));
+    }
+    return MD_OK;
+}
+
 md_status md_cli_flush(md_cli *cli, md_error *err)
 {
     if (cli->out_error == 0 && fflush(stdout) != 0)

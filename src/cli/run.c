@@ -39,6 +39,20 @@ void md_cli_note_full(const md_talk *t, const char *what_else)
                 (int)t->capacity, what_else);
 }
 
+void md_cli_note_dropped(const md_talk *t)
+{
+    if (t->n_dropped > 0)
+        md_cli_note(t->cli, "the context of %d tokens was full: the oldest %zu %s dropped, and the rest was read again",
+                    (int)t->capacity, t->n_dropped, t->template_ ? "messages were" : "tokens were");
+}
+
+void md_cli_note_unfinished(const md_talk *t)
+{
+    if (t->constraint && (t->result.finish == MD_FINISH_LENGTH || t->result.finish == MD_FINISH_CONTEXT) &&
+        !md_constraint_may_end(t->constraint))
+        md_cli_note(t->cli, "the answer was cut short: its grammar is not complete");
+}
+
 static md_status run_once(md_cli *cli, const md_buf *prompt, md_error *err)
 {
     md_talk t;
@@ -52,6 +66,8 @@ static md_status run_once(md_cli *cli, const md_buf *prompt, md_error *err)
     MD_TRY_GOTO(md_cli_flush(cli, err));
     if (t.result.finish == MD_FINISH_CONTEXT)
         md_cli_note_full(&t, "");
+    md_cli_note_unfinished(&t);
+    md_cli_note_dropped(&t);
     if (json)
         MD_TRY_GOTO(report_json(&t, err));
     else
@@ -59,6 +75,8 @@ static md_status run_once(md_cli *cli, const md_buf *prompt, md_error *err)
     if (md_cli_interrupted())
         status = md_cli_cancelled(err);
 fail:
+    if (status != MD_OK && t.last_byte && t.last_byte != '\n') /* the error begins a line of its own */
+        md_cli_write(cli, "\n", 1);
     md_talk_close(&t);
     return status;
 }

@@ -34,6 +34,7 @@ md_status md_cli_synth(md_cli *cli, md_error *err)
         .legacy_experts = md_opt_flag(o, MD_OPT_LEGACY),
         .tied_output = md_opt_flag(o, MD_OPT_TIED),
         .rope_factors = md_opt_flag(o, MD_OPT_ROPE_FACTORS),
+        .router = md_opt_text(o, MD_OPT_SYNTH_ROUTER),
         .seed = (uint64_t)md_opt_int(o, MD_OPT_SYNTH_SEED),
     };
     return md_synth_write(&spec, path, err);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/talk.h"
+#include "cli/sampling.h"
 #include "base/sys.h"
 
 #include <errno.h>
@@ -7,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
+
+#define NEARLY_FULL 8 /* positions left when an answer stops for turns to be dropped */
 
 /* ---- opening ---- */
 
@@ -104,6 +106,7 @@ static md_status open_sampler(md_talk *t, md_error *err)
     args.presence_penalty = (float)md_opt_number(o, MD_OPT_PRESENCE_PENALTY);
     args.frequency_penalty = (float)md_opt_number(o, MD_OPT_FREQUENCY_PENALTY);
     args.penalty_last = (int32_t)md_opt_int(o, MD_OPT_PENALTY_LAST);
+    md_cli_read_sampling(o, t->tokenizer, &args);
     t->figures.seed = args.temperature > 0.0f ? (int64_t)args.seed : -1;
     md_logit_bias *bias = md_calloc(biases->n_list, sizeof *bias);
     if (!bias)
@@ -121,7 +124,7 @@ static md_status open_sampler(md_talk *t, md_error *err)
 
 /* ---- messages ---- */
 
-static md_status push_message(md_talk *t, const char *role, const char *content, size_t n, md_error *err)
+md_status md_talk_push(md_talk *t, const char *role, const char *content, size_t n, md_error *err)
 {
     const char *nul = memchr(content, '\0', n);
     MD_FAIL_IF(nul, MD_ERR_ARGUMENT,
@@ -149,12 +152,12 @@ static md_status push_answer(md_talk *t, md_error *err)
         if (t->answer.data[i])
             md_buf_putc(&said, t->answer.data[i]);
     const md_status status = said.failed ? md_fail_memory(err, "the conversation")
-                                         : push_message(t, "assistant", said.data, said.len, err);
+                                         : md_talk_push(t, "assistant", said.data, said.len, err);
     md_buf_done(&said);
     return status;
 }
 
-static void pop_messages(md_talk *t, size_t keep)
+void md_talk_pop(md_talk *t, size_t keep)
 {
     while (t->n_messages > keep)
         md_free((char *)(uintptr_t)t->message[--t->n_messages].content);
@@ -165,9 +168,18 @@ md_status md_talk_reset(md_talk *t, const char *system, md_error *err)
     const bool keeps_system = !system && t->n_messages > 0 && strcmp(t->message[0].role, "system") == 0;
     MD_TRY(md_seq_trim(t->seq, 0, err));
     t->past.n = 0;
-    pop_messages(t, keeps_system ? 1 : 0);
+    t->kept_from = 0;
+    md_talk_pop(t, keeps_system ? 1 : 0);
     if (system && system[0])
-        return push_message(t, "system", system, strlen(system), err);
+        return md_talk_push(t, "system", system, strlen(system), err);
+    return MD_OK;
+}
+
+static md_status need_answers(const md_model *m, md_error *err)
+{
+    const md_model_info *info = md_model_get_info(m);
+    MD_FAIL_IF(!info->causal || !info->has_logits, MD_ERR_UNSUPPORTED,
+               "'%s' is an encoder, which makes vectors of texts and does not answer: use 'medley embed'", info->arch);
     return MD_OK;
 }
 
@@ -175,21 +187,28 @@ md_status md_talk_open(md_cli *cli, md_talk *t, md_error *err)
 {
     const md_options *o = cli->options;
     const char *system = md_opt_text(o, MD_OPT_SYSTEM);
-    *t = (md_talk){.cli = cli};
+    *t = (md_talk){.cli = cli, .overflow = (md_talk_overflow)md_opt_int(o, MD_OPT_CTX_OVERFLOW)};
     MD_FAIL_IF(md_opt_flag(o, MD_OPT_RAW) && (system || md_opt_given(o, MD_OPT_TEMPLATE)), MD_ERR_ARGUMENT,
                "--raw goes without a chat template: --system and --template make no sense with it");
     MD_FAIL_IF(o->value[MD_OPT_STOP].n_list > 16, MD_ERR_ARGUMENT,
                "--stop was given %zu times; at most 16 are possible", o->value[MD_OPT_STOP].n_list);
+    MD_FAIL_IF(system && md_opt_given(o, MD_OPT_LOAD), MD_ERR_ARGUMENT,
+               "--load brings a conversation with its own system message: --system makes no sense with it");
     const double began = md_sys_seconds();
     md_status status;
     MD_TRY_GOTO(md_cli_open_model(cli, &t->model, err));
     md_cli_show_notes(cli, t->model);
+    MD_TRY_GOTO(need_answers(t->model, err));
     MD_TRY_GOTO(md_cli_need_tokenizer(t->model, &t->tokenizer, err));
     MD_TRY_GOTO(compile_template(t, err));
     MD_TRY_GOTO(open_session(t, err));
     MD_TRY_GOTO(open_sampler(t, err));
+    MD_TRY_GOTO(md_cli_open_constraint(o, t->tokenizer, md_model_get_info(t->model)->n_vocab, &t->grammar,
+                                       &t->constraint, err));
     if (system)
         MD_TRY_GOTO(md_talk_reset(t, system, err));
+    if (md_opt_given(o, MD_OPT_LOAD))
+        MD_TRY_GOTO(md_talk_load(t, md_opt_text(o, MD_OPT_LOAD), err));
     t->figures.load_seconds = md_sys_seconds() - began;
     t->figures.n_threads = md_session_threads(t->session);
     return MD_OK;
@@ -200,11 +219,15 @@ fail:
 
 void md_talk_close(md_talk *t)
 {
-    pop_messages(t, 0);
+    md_talk_pop(t, 0);
     md_free(t->message);
     md_buf_done(&t->answer);
+    md_tokens_done(&t->said);
+    md_free(t->file);
     md_tokens_done(&t->past);
     md_sampler_free(t->sampler);
+    md_constraint_free(t->constraint);
+    md_grammar_free(t->grammar);
     md_session_free(t->session);
     md_template_free(t->template_);
     md_model_close(t->model);
@@ -213,62 +236,10 @@ void md_talk_close(md_talk *t)
 
 const int32_t *md_talk_tokens(const md_talk *t)
 {
-    return md_generated_tokens(t->seq);
+    return t->said.id;
 }
 
 /* ---- asking ---- */
-
-/* A token's text as a C string; "" for none. Freed by the caller; NULL when memory is out. */
-static char *token_name(const md_tokenizer *tok, int32_t id)
-{
-    size_t n = 0;
-    const char *bytes = id >= 0 ? md_token_bytes(tok, id, &n) : NULL;
-    char *name = md_calloc(n + 1, 1);
-    if (name && n)
-        memcpy(name, bytes, n);
-    return name;
-}
-
-/* All tokens of the conversation with an opening for the answer. */
-static md_status render(md_talk *t, md_tokens *out, md_error *err)
-{
-    char *bos = token_name(t->tokenizer, md_token_bos(t->tokenizer));
-    char *eos = token_name(t->tokenizer, md_token_eos(t->tokenizer));
-    md_status status = MD_OK;
-    md_rendered r = {0};
-    if (!bos || !eos) {
-        status = md_fail_memory(err, "the conversation");
-    } else {
-        const md_chat_args args = {.message = t->message,
-                                   .n_messages = t->n_messages,
-                                   .add_generation_prompt = true,
-                                   .bos_token = bos,
-                                   .eos_token = eos,
-                                   .now = (int64_t)time(NULL)};
-        status = md_template_render(t->template_, &args, &r, err);
-        if (status == MD_ERR_ARGUMENT) /* what the template itself objects to */
-            status = md_fail_within(err, status, "the chat template refuses");
-        if (status == MD_OK)
-            status = md_rendered_tokenize(&r, t->tokenizer, out, err);
-    }
-    md_rendered_done(&r);
-    md_free(bos);
-    md_free(eos);
-    return status;
-}
-
-/* The conversation so far and the new text behind it. */
-static md_status append_raw(md_talk *t, const char *text, size_t n, md_tokens *out, md_error *err)
-{
-    for (size_t i = 0; i < t->past.n; i++)
-        MD_TRY(md_tokens_push(out, t->past.id[i], err));
-    /* Names of special tokens count only where the user asked for the raw form, not where a template is missing. */
-    const unsigned special = md_opt_flag(t->cli->options, MD_OPT_RAW) ? (unsigned)MD_TOKENIZE_SPECIAL : 0u;
-    MD_TRY(md_tokenize(t->tokenizer, text, n, special | (unsigned)(t->past.n ? MD_TOKENIZE_INNER : MD_TOKENIZE_BOS),
-                       out, err));
-    MD_FAIL_IF(out->n == 0, MD_ERR_ARGUMENT, "the prompt is empty: there is nothing to go on from");
-    return MD_OK;
-}
 
 static bool on_text(void *user, const char *text, size_t n)
 {
@@ -279,7 +250,10 @@ static bool on_text(void *user, const char *text, size_t n)
         md_cli_write_text(t->cli, text, n);
         t->last_byte = text[n - 1];
     }
-    return !t->answer.failed && t->cli->out_error == 0 && !md_cli_interrupted();
+    /* Stopping here, between two pieces, lets the answer go on as if nothing had been; a full context could end it in
+     * the middle of a character. */
+    t->overflowed = md_seq_length(t->seq) + NEARLY_FULL >= t->capacity && md_talk_can_drop(t);
+    return !t->overflowed && !t->answer.failed && t->cli->out_error == 0 && !md_cli_interrupted();
 }
 
 static bool on_prompt(void *user, size_t done, size_t total)
@@ -294,8 +268,11 @@ static md_status generate(md_talk *t, const int32_t *prompt, size_t n, md_error 
     const md_generate_args args = {
         .prompt = prompt,
         .n_prompt = n,
-        .max_tokens = md_opt_given(o, MD_OPT_RUN_MAX_TOKENS) ? (int32_t)md_opt_int(o, MD_OPT_RUN_MAX_TOKENS) : -1,
+        .max_tokens = md_opt_given(o, MD_OPT_RUN_MAX_TOKENS)
+                          ? (int32_t)(md_opt_int(o, MD_OPT_RUN_MAX_TOKENS) - (int64_t)t->said.n)
+                          : -1,
         .sampler = t->sampler,
+        .constraint = t->constraint,
         .stop = o->value[MD_OPT_STOP].list,
         .n_stop = o->value[MD_OPT_STOP].n_list,
         .special = md_opt_flag(o, MD_OPT_RUN_SPECIAL),
@@ -304,8 +281,6 @@ static md_status generate(md_talk *t, const int32_t *prompt, size_t n, md_error 
         .on_prompt = on_prompt,
         .user = t,
     };
-    md_buf_reset(&t->answer);
-    t->last_byte = '\0';
     md_cli_bar_begin(&t->bar, t->cli, "reading the prompt");
     const md_status status = md_generate(t->seq, &args, &t->result, err);
     md_cli_bar_end(&t->bar);
@@ -320,11 +295,98 @@ static md_status answer(md_talk *t, const md_tokens *all, md_error *err)
     size_t shared = 0;
     while (shared < held && shared < t->past.n && shared + 1 < all->n && all->id[shared] == t->past.id[shared])
         shared++;
-    MD_TRY(md_seq_trim(t->seq, (int32_t)shared, err));
+    if (md_seq_trim(t->seq, (int32_t)shared, NULL) != MD_OK) { /* not every state can go back */
+        shared = 0;
+        MD_TRY(md_seq_trim(t->seq, 0, err));
+    }
     md_sampler_reset(t->sampler);
     for (size_t i = 0; i < shared; i++)
         md_sampler_accept(t->sampler, all->id[i]);
+    if (t->constraint) { /* anew for every answer; the tokens said so far come first where turns were dropped */
+        md_constraint_reset(t->constraint);
+        for (size_t i = 0; i < t->said.n; i++)
+            MD_TRY(md_constraint_accept(t->constraint, t->said.id[i], err));
+    }
     return generate(t, all->id + shared, all->n - shared, err);
+}
+
+/* How many tokens of a piece of an answer say what was shown of it, n_shown bytes: the others were held back, and would
+ * be said again. What the last one says beyond that is shown now. */
+static md_status settle_piece(md_talk *t, const int32_t *id, size_t n, size_t n_shown, size_t *n_said, md_error *err)
+{
+    md_detok *d = md_detok_new(t->tokenizer, md_opt_flag(t->cli->options, MD_OPT_RUN_SPECIAL), false);
+    md_buf text = {0};
+    md_status status = d ? MD_OK : md_fail_memory(err, "the answer");
+    const char *piece;
+    size_t piece_n;
+    *n_said = 0;
+    while (status == MD_OK && text.len < n_shown && *n_said < n) {
+        if (id[*n_said] >= md_tokenizer_size(t->tokenizer)) { /* padding of the vocabulary has no text */
+            ++*n_said;
+            continue;
+        }
+        status = md_detok_push(d, id[(*n_said)++], &piece, &piece_n, err);
+        if (status == MD_OK)
+            md_buf_append(&text, piece, piece_n);
+    }
+    if (status == MD_OK && text.len > n_shown)
+        on_text(t, text.data + n_shown, text.len - n_shown);
+    md_buf_done(&text);
+    md_detok_free(d);
+    return status;
+}
+
+/* One piece of the answer: what md_generate makes in one go. */
+static md_status answer_piece(md_talk *t, md_tokens *all, md_error *err)
+{
+    const md_generate_result before = t->result;
+    const size_t shown = t->answer.len;
+    t->overflowed = false;
+    MD_TRY(answer(t, all, err));
+    t->fed = true;
+    const int32_t *id = md_generated_tokens(t->seq);
+    size_t n = (size_t)t->result.n_generated;
+    if (t->overflowed)
+        MD_TRY(settle_piece(t, id, n, t->answer.len - shown, &n, err));
+    t->overflowed |= t->result.finish == MD_FINISH_CONTEXT && md_talk_can_drop(t);
+    for (size_t i = 0; i < n; i++) {
+        MD_TRY(md_tokens_push(&t->said, id[i], err));
+        MD_TRY(md_tokens_push(all, id[i], err));
+    }
+    t->result.n_prompt += before.n_prompt;
+    t->result.n_generated = (int32_t)t->said.n;
+    t->result.prompt_seconds += before.prompt_seconds;
+    t->result.generate_seconds += before.generate_seconds;
+    return MD_OK;
+}
+
+static bool said_enough(const md_talk *t)
+{
+    const md_options *o = t->cli->options;
+    return md_opt_given(o, MD_OPT_RUN_MAX_TOKENS) && t->said.n >= (size_t)md_opt_int(o, MD_OPT_RUN_MAX_TOKENS);
+}
+
+/* The whole answer: drops turns and goes on as often as the context fills. `all` becomes prompt and answer. */
+static md_status answer_all(md_talk *t, md_tokens *all, md_error *err)
+{
+    for (;;) {
+        MD_TRY(answer_piece(t, all, err));
+        if (!t->overflowed || md_cli_interrupted())
+            break;
+        if (said_enough(t)) {
+            t->result.finish = MD_FINISH_LENGTH;
+            break;
+        }
+        MD_TRY(md_talk_shrink(t, 1, all, err));
+        MD_TRY(md_seq_trim(t->seq, 0, err)); /* it held what was dropped */
+        t->result.finish = MD_FINISH_CONTEXT;
+        if (all->n + NEARLY_FULL >= (size_t)t->capacity)
+            break;
+    }
+    MD_FAIL_IF(t->overflow == MD_TALK_ERROR && t->result.finish == MD_FINISH_CONTEXT, MD_ERR_LIMIT,
+               "the context of %d tokens is full after %d tokens of the answer: give more with --ctx", (int)t->capacity,
+               (int)t->result.n_generated);
+    return MD_OK;
 }
 
 static void count(md_talk *t)
@@ -339,38 +401,39 @@ static void count(md_talk *t)
     md_seq_numerics_key(t->seq, f->numerics_key, sizeof f->numerics_key);
 }
 
-/* What the conversation consists of after an answer. `all` moves into t. */
-static md_status remember(md_talk *t, md_tokens *all, md_error *err)
+static void begin_answer(md_talk *t)
 {
-    const int32_t *id = md_talk_tokens(t);
-    for (int32_t i = 0; i < t->result.n_generated; i++)
-        MD_TRY(md_tokens_push(all, id[i], err));
-    if (t->template_)
-        MD_TRY(push_answer(t, err));
-    const md_tokens old = t->past;
-    t->past = *all;
-    *all = old;
-    return MD_OK;
+    md_buf_reset(&t->answer);
+    t->result = (md_generate_result){0};
+    t->said.n = 0;
+    t->n_dropped = 0;
+    t->last_byte = '\0';
+    t->fed = false;
 }
 
 md_status md_talk_ask(md_talk *t, const char *text, size_t n, md_error *err)
 {
-    const size_t n_messages = t->n_messages;
+    const size_t n_messages = t->n_messages, kept_from = t->kept_from;
     md_tokens all = {0};
     md_status status;
-    if (t->template_) {
-        MD_TRY_GOTO(push_message(t, "user", text, n, err));
-        MD_TRY_GOTO(render(t, &all, err));
-    } else {
-        MD_TRY_GOTO(append_raw(t, text, n, &all, err));
-    }
-    MD_TRY_GOTO(answer(t, &all, err));
+    begin_answer(t);
+    if (t->template_)
+        MD_TRY_GOTO(md_talk_push(t, "user", text, n, err));
+    MD_TRY_GOTO(md_talk_prompt(t, text, n, &all, err));
+    MD_TRY_GOTO(answer_all(t, &all, err));
     count(t);
-    MD_TRY_GOTO(remember(t, &all, err));
-    md_tokens_done(&all);
+    if (t->template_)
+        MD_TRY_GOTO(push_answer(t, err));
+    md_tokens_done(&t->past);
+    t->past = all;
     return MD_OK;
 fail:
-    pop_messages(t, n_messages);
+    md_talk_pop(t, n_messages);
+    t->kept_from = kept_from;
+    if (t->fed) {                                               /* the sequence holds what was not said */
+        const md_status emptied = md_seq_trim(t->seq, 0, NULL); /* this much can always be forgotten */
+        (void)emptied;
+    }
     md_tokens_done(&all);
     return status;
 }

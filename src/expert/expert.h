@@ -4,7 +4,7 @@
  * say early which experts a layer needs, then take them one by one. The resident store answers at once; a streamed one
  * reads meanwhile. Combination order is fixed, so results do not depend on the store.
  *
- * Letters: T rows, K picked, P = T * K pairs (row, slot), D model width, X expert width, E experts. */
+ * Letters: T rows, K picked, P = T * K pairs (row, slot), D model width, X expert width, E experts that are FFNs. */
 #ifndef MD_EXPERT_EXPERT_H
 #define MD_EXPERT_EXPERT_H
 
@@ -42,22 +42,37 @@ typedef struct md_expert_scratch {
     float *out;               /* (P, D) */
     md_rows rows;             /* forms of hidden: (P, X) */
     const md_expert **loaded; /* (E) */
-    int32_t *pair;            /* (P) 0, 1, 2...: the rows of hidden */
+    int32_t *pair;            /* (P) the row of hidden that a pair has */
+    int32_t *same;            /* (E) the active experts of one width */
+    float *mix;               /* (P, 2) the shares of a pair's constant expert */
     md_grouping group;
 } md_expert_scratch;
+
+/* Experts that are no FFN (Jin et al. 2024, "MoE++"), numbered after those that are: constant ones, which mix their input with
+ * a vector of their own, copies, which give their input, and zeros, which give nothing. */
+typedef struct md_expert_others {
+    int32_t n_constant, n_copy, n_zero;
+    const float *constant; /* (n_constant, D); borrowed */
+    const float *mix; /* (n_constant, 2, D): its products with the input, as a softmax, are the two shares; borrowed */
+} md_expert_others;
 
 typedef struct md_expert_job {
     int32_t layer;
     int32_t n_expert, top_k;
-    int64_t d, x; /* widths */
+    int64_t d, x;         /* widths; X the largest */
+    const int32_t *width; /* (n_width) each width that experts have, once; borrowed. n_width 0: all are X wide */
+    int32_t n_width;
+    md_expert_others others;
     md_ffn_act act;
     float alpha, limit;    /* of the activation (ops.h) */
+    bool gated;            /* experts have gates; else act(up) */
+    bool weigh_input;      /* a weight multiplies what its expert reads, not what it gives */
     const int32_t *expert; /* (T, K) */
     const float *weight;   /* (T, K) */
 } md_expert_job;
 
-/* y (T, D) = sum over a row's experts, ascending by id, of weight * expert(row). on_out, if given, sees each expert's
- * outputs before weighing. False if the store could not give an expert. */
+/* y (T, D) = sum over a row's experts, ascending by id, of weight * expert(row). on_out, if given, sees each FFN's outputs
+ * before weighing. False if the store could not give an expert. */
 typedef void md_expert_seen_fn(void *user, int32_t expert, int32_t n_rows, const int32_t *row, const float *out);
 bool md_experts_run(const md_ops *o, md_expert_store *store, const md_expert_job *job, md_rows *in,
                     md_expert_scratch *s, float *y, md_expert_seen_fn *on_out, void *user);

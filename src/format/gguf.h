@@ -102,6 +102,11 @@ md_status md_gguf_array_i64(const md_gguf_kv *kv, uint64_t i, int64_t *out, md_e
 md_status md_gguf_array_f32(const md_gguf_kv *kv, uint64_t i, float *out, md_error *err) MD_MUST_USE;
 md_status md_gguf_array_str(const md_gguf_kv *kv, uint64_t i, md_str *out, md_error *err) MD_MUST_USE;
 
+/* Gives key another value in memory, a scalar of `kind` (never an array): v[0..n) in native layout, or the text of a
+ * string. A new key comes last. Only while nobody else uses g. Keys of the file's layout are MD_ERR_ARGUMENT. */
+md_status md_gguf_override(md_gguf *g, const char *key, md_gguf_kind kind, const void *v, size_t n,
+                           md_error *err) MD_MUST_USE;
+
 /* "u8", "f32", "string"... Never NULL. */
 const char *md_gguf_kind_name(md_gguf_kind kind);
 bool md_str_eq(md_str a, const char *b);

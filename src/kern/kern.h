@@ -54,9 +54,38 @@ typedef struct md_attend {
     int dim_k, dim_v;
     int first, last;      /* visible keys of the tile, [first, last) */
     float scale, softcap; /* softcap 0: none */
+    float slope;          /* each score loses slope * its distance from `at`; 0: none */
+    int at;               /* the row's place, counted from the tile's first key */
     float *m, *l;         /* running maximum and sum */
     float *acc;           /* (dim_v) */
 } md_attend;
+
+typedef struct md_delta {
+    float *state; /* (dim_k, dim_v) */
+    const float *q, *k, *v;
+    float decay, beta;
+    int dim_k, dim_v;
+    float *work; /* (dim_v) */
+    float *out;  /* (dim_v) */
+} md_delta;
+
+typedef struct md_ssd {
+    float *state;           /* (dim_k, dim_v) */
+    const float *x, *b, *c; /* (dim_v), (dim_k), (dim_k) */
+    float decay, step, d;
+    int dim_k, dim_v;
+    float *out; /* (dim_v) */
+} md_ssd;
+
+typedef struct md_conv {
+    const float *const *x; /* (taps) inputs (n), the oldest first */
+    const float *w;        /* (taps, n), rows ld_w apart */
+    int64_t ld_w;
+    const float *bias; /* (n) or NULL */
+    float *y;          /* (n) */
+    int64_t n;
+    int taps;
+} md_conv;
 
 typedef struct md_kern {
     const char *isa; /* "scalar", "avx2"... */
@@ -67,14 +96,23 @@ typedef struct md_kern {
 
     float (*dot16)(const float *a, const float *b, int64_t n);
     void (*rms_norm)(const float *x, const float *w, float *y, int64_t n, float eps); /* w NULL: ones; y may be x */
+    /* by mean and variance; w and b may be NULL; y may be x */
+    void (*layer_norm)(const float *x, const float *w, const float *b, float *y, int64_t n, float eps);
     void (*rope)(const md_rope_args *a, float *x); /* x (n_heads, head_dim), in place */
     void (*softmax)(float *x, int64_t n);          /* in place; -infinity gives 0 */
     void (*sigmoid)(float *x, int64_t n);
+    void (*softplus)(float *x, int64_t n);
     void (*exp)(float *x, int64_t n);
     void (*silu_mul)(const float *gate, const float *up, float *y, int64_t n);
     void (*oai_mul)(const float *gate, const float *up, float *y, int64_t n, float alpha, float limit);
     void (*silu_clamp_mul)(const float *gate, const float *up, float *y, int64_t n, float limit);
     void (*gelu_mul)(const float *gate, const float *up, float *y, int64_t n);
+    void (*silu)(float *x, int64_t n);
+    void (*gelu)(float *x, int64_t n);
+    void (*gelu_erf)(float *x, int64_t n);
+    void (*relu)(float *x, int64_t n);
+    void (*mul_into)(float *x, const float *y, int64_t n); /* x *= y */
+    void (*clamp)(float *x, int64_t n, float limit);       /* to [-limit, limit] */
     void (*softcap)(float *x, int64_t n, float cap);
     void (*add)(float *x, const float *y, int64_t n);           /* x += y */
     void (*axpy)(float *x, const float *y, float a, int64_t n); /* x = fma(y, a, x) */
@@ -83,6 +121,12 @@ typedef struct md_kern {
     void (*attend)(const md_attend *a);
     void (*attend_sink)(float z, float *m, float *l, float *acc, int dim_v);
     void (*attend_finish)(float l, const float *acc, float *out, int dim_v);
+    /* One step of the gated delta rule in one head: state (dim_k, dim_v), in place (docs/numerics.md, section 11). */
+    void (*delta)(const md_delta *a);
+    /* One step of a Mamba-2 head, likewise. */
+    void (*ssd)(const md_ssd *a);
+    /* One row of a convolution along time, each channel by itself. */
+    void (*conv)(const md_conv *a);
     void (*to_half)(const float *x, uint16_t *y, int64_t n);
     void (*from_half)(const uint16_t *x, float *y, int64_t n);
 } md_kern;

@@ -16,6 +16,7 @@ typedef enum md_kv_store { MD_KV_STORE_F32, MD_KV_STORE_F16, MD_KV_STORE_Q8_0 } 
 /* What one layer keeps per position. n_head 0: nothing. */
 typedef struct md_kv_layer {
     int32_t n_head, dim_k, dim_v;
+    bool v_in_k; /* a head's values are the first dim_v of its keys (latent attention): they are kept once */
 } md_kv_layer;
 
 typedef struct md_kv_pool md_kv_pool;
@@ -46,12 +47,23 @@ int32_t md_kv_table_pages_needed(const md_kv_pool *p, const md_kv_table *t, int3
  * with nothing changed, when the pool has too few pages. */
 bool md_kv_table_extend(md_kv_pool *p, md_kv_table *t, int32_t length);
 
+/* --- pages as bytes, for saving (save.c) --- */
+/* What a page holds and in which order. Raise it when that changes: saved pages of another layout are refused. */
+#define MD_KV_LAYOUT 1
+size_t md_kv_pool_page_bytes(const md_kv_pool *p);
+int32_t md_kv_pages_of(int32_t length); /* pages that hold so many positions */
+/* The bytes of page i of a table, borrowed; i < md_kv_pages_of(length). */
+const unsigned char *md_kv_table_page(const md_kv_pool *p, const md_kv_table *t, int32_t i);
+/* t becomes `length` positions whose pages are bytes[0..pages * page bytes). False, with nothing changed, when t or the
+ * pool has too few pages. */
+bool md_kv_table_fill(md_kv_pool *p, md_kv_table *t, int32_t length, const unsigned char *bytes);
+
 /* --- contents --- */
-/* Stores key and value of one position of a head: k (dim_k), v (dim_v). */
+/* Stores key and value of one position of a head: k (dim_k), v (dim_v), which is not read where values are in keys. */
 void md_kv_put(const md_kern *kern, md_kv_pool *p, int32_t page, int32_t layer, int32_t head, int32_t at,
                const float *k, const float *v);
 /* Keys (dim_k, MD_TILE) and values (MD_TILE, dim_v) of a head's tile as floats: pointers into the page where it holds
- * floats, else into the buffers given, which are filled. */
+ * them so, else into the buffers given, which are filled. */
 void md_kv_get(const md_kern *kern, const md_kv_pool *p, int32_t page, int32_t layer, int32_t head, float *k_buffer,
                float *v_buffer, const float **k, const float **v);
 

@@ -29,6 +29,11 @@ static size_t plane_bytes(md_kv_store store, int32_t dim)
     return 0;
 }
 
+static size_t value_bytes(md_kv_store store, const md_kv_layer *l)
+{
+    return l->v_in_k ? 0 : align_up(plane_bytes(store, l->dim_v));
+}
+
 size_t md_kv_page_bytes(md_kv_store store, const md_kv_layer *layer, int32_t n_layer)
 {
     size_t total = 0;
@@ -36,7 +41,7 @@ size_t md_kv_page_bytes(md_kv_store store, const md_kv_layer *layer, int32_t n_l
         if (store == MD_KV_STORE_Q8_0 && layer[l].n_head > 0 && (layer[l].dim_k % 32 || layer[l].dim_v % 32))
             return 0;
         total += (size_t)layer[l].n_head *
-                 (align_up(plane_bytes(store, layer[l].dim_k)) + align_up(plane_bytes(store, layer[l].dim_v)));
+                 (align_up(plane_bytes(store, layer[l].dim_k)) + value_bytes(store, &layer[l]));
     }
     return total > 0 ? total : ALIGN;
 }
@@ -78,7 +83,7 @@ md_status md_kv_pool_new(md_kv_store store, const md_kv_layer *layer, int32_t n_
         *pl = (md_kv_plane){.at = at,
                             .layer = layer[l],
                             .k_bytes = align_up(plane_bytes(store, layer[l].dim_k)),
-                            .v_bytes = align_up(plane_bytes(store, layer[l].dim_v))};
+                            .v_bytes = value_bytes(store, &layer[l])};
         at += (size_t)layer[l].n_head * (pl->k_bytes + pl->v_bytes);
     }
     for (int32_t i = 0; i < n_pages; i++) /* lowest page first, so that few pages stay few */

@@ -43,7 +43,7 @@ static void put_q8(unsigned char *k_at, unsigned char *v_at, const md_kv_layer *
     uint16_t *vs = (uint16_t *)(void *)(v_at + (size_t)s->dim_v * MD_TILE);
     for (int32_t b = 0; b < s->dim_k / 32; b++)
         ks[b * MD_TILE + at] = block_q8(k + b * 32, kc + (size_t)b * 32 * MD_TILE + at, MD_TILE);
-    for (int32_t b = 0; b < s->dim_v / 32; b++)
+    for (int32_t b = 0; !s->v_in_k && b < s->dim_v / 32; b++)
         vs[at * (s->dim_v / 32) + b] = block_q8(v + b * 32, vc + (size_t)at * s->dim_v + b * 32, 1);
 }
 
@@ -58,14 +58,16 @@ void md_kv_put(const md_kern *kern, md_kv_pool *p, int32_t page, int32_t layer, 
         float *kt = (float *)(void *)k_at;
         for (int32_t d = 0; d < s->dim_k; d++)
             kt[(size_t)d * MD_TILE + at] = k[d];
-        memcpy((float *)(void *)v_at + (size_t)at * s->dim_v, v, (size_t)s->dim_v * 4);
+        if (!s->v_in_k)
+            memcpy((float *)(void *)v_at + (size_t)at * s->dim_v, v, (size_t)s->dim_v * 4);
         return;
     }
     case MD_KV_STORE_F16: {
         uint16_t *kt = (uint16_t *)(void *)k_at;
         for (int32_t d = 0; d < s->dim_k; d++)
             kt[(size_t)d * MD_TILE + at] = md_f16_from_f32(k[d]);
-        kern->to_half(v, (uint16_t *)(void *)v_at + (size_t)at * s->dim_v, s->dim_v);
+        if (!s->v_in_k)
+            kern->to_half(v, (uint16_t *)(void *)v_at + (size_t)at * s->dim_v, s->dim_v);
         return;
     }
     case MD_KV_STORE_Q8_0: put_q8(k_at, v_at, s, at, k, v); return;
@@ -80,11 +82,19 @@ static void get_q8(const unsigned char *k_at, const unsigned char *v_at, const m
     for (int32_t d = 0; d < s->dim_k; d++)
         for (int32_t j = 0; j < MD_TILE; j++)
             k[d * MD_TILE + j] = md_f32_from_f16(ks[d / 32 * MD_TILE + j]) * (float)kc[d * MD_TILE + j];
-    for (int32_t b = 0; b < MD_TILE * s->dim_v / 32; b++) {
+    for (int32_t b = 0; !s->v_in_k && b < MD_TILE * s->dim_v / 32; b++) {
         const float scale = md_f32_from_f16(vs[b]);
         for (int32_t i = 0; i < 32; i++)
             v[b * 32 + i] = scale * (float)vc[b * 32 + i];
     }
+}
+
+/* Values that are the first of the keys, turned so that a position's lie together. */
+static void values_of_keys(const md_kv_layer *s, const float *k, float *v)
+{
+    for (int32_t d = 0; d < s->dim_v; d++)
+        for (int32_t j = 0; j < MD_TILE; j++)
+            v[(size_t)j * s->dim_v + d] = k[(size_t)d * MD_TILE + j];
 }
 
 void md_kv_get(const md_kern *kern, const md_kv_pool *p, int32_t page, int32_t layer, int32_t head, float *k_buffer,
@@ -98,12 +108,16 @@ void md_kv_get(const md_kern *kern, const md_kv_pool *p, int32_t page, int32_t l
     switch (p->store) {
     case MD_KV_STORE_F32:
         *k = (const float *)(const void *)k_at;
-        *v = (const float *)(const void *)v_at;
-        return;
+        if (!s->v_in_k)
+            *v = (const float *)(const void *)v_at;
+        break;
     case MD_KV_STORE_F16:
         kern->from_half((const uint16_t *)(const void *)k_at, k_buffer, (int64_t)s->dim_k * MD_TILE);
-        kern->from_half((const uint16_t *)(const void *)v_at, v_buffer, (int64_t)s->dim_v * MD_TILE);
-        return;
-    case MD_KV_STORE_Q8_0: get_q8(k_at, v_at, s, k_buffer, v_buffer); return;
+        if (!s->v_in_k)
+            kern->from_half((const uint16_t *)(const void *)v_at, v_buffer, (int64_t)s->dim_v * MD_TILE);
+        break;
+    case MD_KV_STORE_Q8_0: get_q8(k_at, v_at, s, k_buffer, v_buffer); break;
     }
+    if (s->v_in_k)
+        values_of_keys(s, *k, v_buffer);
 }

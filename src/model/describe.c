@@ -5,6 +5,7 @@
 
 #include "base/status.h"
 #include "base/utf8.h"
+#include "model/override.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -120,9 +121,11 @@ static md_status describe_tensor(md_description *d, const md_gguf_tensor *t, md_
     return out->name ? MD_OK : md_fail_memory(err, "a description");
 }
 
-static md_status description_fill(md_description *d, const char *path, md_error *err)
+static md_status description_fill(md_description *d, const char *path, const md_model_args *args, md_error *err)
 {
+    uint64_t overrides;
     MD_TRY(md_gguf_open(path, MD_GGUF_HEADER, &d->file, err));
+    MD_TRY(md_override_apply(args, d->file, &overrides, err));
     md_str name = {0};
     MD_TRY(md_gguf_string(d->file, "general.architecture", &name, NULL, err));
     MD_TRY(md_info_fill(d->file, md_arch_find(name.s, name.n), &d->arena, &d->info, err));
@@ -138,16 +141,16 @@ static md_status description_fill(md_description *d, const char *path, md_error 
     return MD_OK;
 }
 
-md_status md_model_describe(const char *path, md_description **out, md_error *err)
+md_status md_model_describe(const char *path, const md_model_args *args, md_description **out, md_error *err)
 {
     *out = NULL;
     md_description *d = md_calloc(1, sizeof *d);
     if (!d)
         return md_fail_memory(err, "a description");
-    const md_status status = description_fill(d, path, err);
+    const md_status status = description_fill(d, path, args, err);
     if (status != MD_OK) {
         md_description_free(d);
-        if (err && !strstr(err->message, path))
+        if (err && !strstr(err->message, path) && status != MD_ERR_ARGUMENT)
             return md_fail_within(err, status, "%s", path);
         return status;
     }

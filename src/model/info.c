@@ -34,6 +34,19 @@ const char *md_part_name(md_part p)
     return "other";
 }
 
+const char *md_pooling_name(md_pooling p)
+{
+    switch (p) {
+    case MD_POOLING_NONE: return "none";
+    case MD_POOLING_MEAN: return "mean";
+    case MD_POOLING_CLS: return "cls";
+    case MD_POOLING_LAST: return "last";
+    case MD_POOLING_RANK: return "rank";
+    case MD_POOLING_MODEL: break;
+    }
+    return "model";
+}
+
 /* Matches a slot's name, where %d stands for digits. `stem`: how far the pattern counts. */
 static bool matches(const char *pattern, size_t stem, const char *name, size_t n)
 {
@@ -121,34 +134,43 @@ static md_status fill_from_hparams(const md_gguf *g, const md_arch *arch, md_are
 {
     md_hparams hp;
     MD_TRY(md_hparams_read(g, arch, arena, &hp, err));
+    info->causal = hp.causal;
+    info->has_logits = !arch->encoder;
+    info->pooling = hp.pooling;
     info->n_layer = hp.n_layer;
     info->n_embd = hp.n_embd;
     info->n_vocab = hp.n_vocab;
     info->n_ctx_train = hp.n_ctx;
-    info->n_head = hp.n_head[0];
-    info->n_head_kv = hp.n_head_kv[0];
+    const md_layer_hparams *attends = &hp.layer[0], *dense = &hp.layer[0];
+    for (int32_t l = hp.n_layer - 1; l >= 0; l--) { /* the first that attends, the first with a dense part */
+        attends = hp.layer[l].mixer == MD_MIXER_ATTENTION ? &hp.layer[l] : attends;
+        dense = hp.layer[l].has_ffn && !hp.layer[l].routed ? &hp.layer[l] : dense;
+    }
+    info->n_head = attends->n_head;
+    info->n_head_kv = attends->n_head_kv;
     info->n_head_dim = hp.dim_k;
     info->n_expert = hp.n_expert;
     info->n_expert_used = hp.n_expert_used;
     info->n_ff_expert = hp.expert_width;
     info->n_expert_shared = info->part[MD_PART_SHARED].tensors > 0;
-    info->n_ff = hp.layer[0].routed ? 0 : hp.n_ff[0];
+    info->n_ff = dense->has_ffn && !dense->routed ? dense->n_ff : 0;
     info->weights_active = info->weights;
     if (hp.n_expert > 0) {
-        char line[160];
-        md_router_describe(&hp.router, line, sizeof line);
+        char line[320];
+        md_hparams_describe_router(&hp, line, sizeof line);
         info->router = copy_str(arena, (md_str){line, strlen(line)});
         const uint64_t routed = info->part[MD_PART_ROUTED].weights;
-        info->weights_active -= routed - routed / (uint64_t)hp.n_expert * (uint64_t)hp.n_expert_used;
+        const int32_t used = hp.n_expert_used < hp.n_expert ? hp.n_expert_used : hp.n_expert;
+        info->weights_active -= routed - routed / (uint64_t)hp.n_expert * (uint64_t)used;
     }
-    if (md_gguf_find_tensor(g, "output.weight"))
+    if (arch->encoder || md_gguf_find_tensor(g, "output.weight"))
         info->weights_active -= (uint64_t)hp.n_vocab * (uint64_t)hp.n_embd;
     return MD_OK;
 }
 
 md_status md_info_fill(const md_gguf *g, const md_arch *arch, md_arena *arena, md_model_info *info, md_error *err)
 {
-    *info = (md_model_info){.router = ""};
+    *info = (md_model_info){.router = "", .causal = true, .has_logits = true, .pooling = MD_POOLING_LAST};
     info->arch = string_of(g, "general.architecture", arena);
     info->name = string_of(g, "general.name", arena);
     info->file_bytes = md_gguf_file_bytes(g);

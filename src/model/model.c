@@ -5,6 +5,7 @@
 
 #include "base/status.h"
 #include "base/sys.h"
+#include "model/override.h"
 #include "model/tokenizer_load.h"
 #include "text/vocab.h"
 
@@ -72,12 +73,15 @@ static md_status warm(const md_model *m, const md_model_args *args, md_error *er
 static md_status model_fill(md_model *m, const char *path, const md_model_args *args, md_error *err)
 {
     MD_TRY(md_gguf_open(path, MD_GGUF_MAP, &m->file, err));
+    MD_TRY(md_override_apply(args, m->file, &m->overrides, err));
     MD_TRY(md_hparams_arch(m->file, &m->arch, err));
     md_hparams hp;
     MD_TRY(md_hparams_read(m->file, m->arch, &m->arena, &hp, err));
     MD_TRY(md_model_bind(m, &hp, err));
     MD_TRY(md_info_fill(m->file, m->arch, &m->arena, &m->info, err));
-    if (md_tokenizer_from_gguf(m->file, &m->tokenizer, &m->tokenizer_error) != MD_OK)
+    const md_status tokenizer = md_tokenizer_from_gguf(m->file, &m->tokenizer, &m->tokenizer_error);
+    MD_FAIL_IF(tokenizer == MD_ERR_MEMORY, tokenizer, "%s", m->tokenizer_error.message);
+    if (tokenizer != MD_OK)
         md_note(m, "no tokenizer: %s", m->tokenizer_error.message);
     else if (md_tokenizer_size(m->tokenizer) > m->spec.n_vocab)
         return md_fail(err, MD_ERR_FORMAT, "the tokenizer has %d tokens but the embedding only %d rows",
@@ -94,7 +98,7 @@ md_status md_model_open(const char *path, const md_model_args *args, md_model **
     const md_status status = model_fill(m, path, args, err);
     if (status != MD_OK) {
         md_model_close(m);
-        if (err && !strstr(err->message, path) && status != MD_ERR_CANCELLED)
+        if (err && !strstr(err->message, path) && status != MD_ERR_CANCELLED && status != MD_ERR_ARGUMENT)
             return md_fail_within(err, status, "%s", path);
         return status;
     }

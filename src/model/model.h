@@ -16,7 +16,8 @@ typedef struct md_notes {
 } md_notes;
 
 struct md_model {
-    md_gguf *file; /* owned */
+    md_gguf *file;      /* owned */
+    uint64_t overrides; /* hash of the metadata overrides, 0: none */
     md_arena arena;
     const md_arch *arch;
     md_spec spec;

@@ -46,17 +46,19 @@ static void take_rows(planner *p, const md_model *m, md_rows *r, int64_t n, int6
 static void take_experts(planner *p, const md_model *m, md_expert_scratch *e, int64_t t)
 {
     const md_spec *sp = &m->spec;
-    if (sp->max_expert == 0)
+    if (sp->max.expert == 0)
         return;
-    const int64_t pairs = t * sp->max_pick, x = sp->max_expert_width;
+    const int64_t pairs = t * sp->max.pick, x = sp->max.expert_width;
     e->gate_up = floats(p, pairs * 2 * x);
     e->hidden = floats(p, pairs * x);
-    e->out = floats(p, pairs * sp->n_embd);
+    e->out = floats(p, pairs * (sp->n_embd > sp->max.expert_embd ? sp->n_embd : sp->max.expert_embd));
     take_rows(p, m, &e->rows, pairs, x);
-    e->loaded = take(p, sp->max_expert, sizeof *e->loaded);
+    e->loaded = take(p, sp->max.expert, sizeof *e->loaded);
     e->pair = ints(p, pairs);
-    e->group.active = ints(p, sp->max_expert);
-    e->group.first = ints(p, sp->max_expert + 1);
+    e->same = ints(p, sp->max.expert);
+    e->mix = floats(p, 2 * pairs);
+    e->group.active = ints(p, sp->max.expert);
+    e->group.first = ints(p, sp->max.expert + 1);
     e->group.row = ints(p, pairs);
     e->group.slot = ints(p, pairs);
 }
@@ -66,37 +68,100 @@ static int64_t max_i64(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+static void take_attention(planner *p, const md_model *m, const md_session_args *args, md_scratch *s)
+{
+    const md_maxima *x = &m->spec.max;
+    const int64_t t = args->n_rows, threads = args->n_threads;
+    s->q = floats(p, t * x->q);
+    s->k = floats(p, t * x->k);
+    s->v = floats(p, t * x->v);
+    s->q_rank = floats(p, t * x->q_rank);
+    s->latent = floats(p, t * x->latent);
+    s->latent_q = floats(p, t * x->latent);
+    s->widened = floats(p, x->latent > 0 ? threads * max_i64(x->dim_k, x->dim_v) : 0);
+    s->att = floats(p, t * x->att);
+    s->ml = floats(p, t * x->head * 2);
+    s->head_gate = floats(p, t * x->gate);
+    take_rows(p, m, &s->heads, x->latent > 0 ? t * x->head : 0, x->head > 0 ? x->latent / x->head : 0);
+    s->cs = floats(p, t * x->n_rot);
+    s->tiles = floats(p, threads * ((int64_t)x->dim_k + x->dim_v) * MD_TILE);
+}
+
+static void take_recurrent(planner *p, const md_model *m, const md_session_args *args, md_scratch *s)
+{
+    const md_maxima *x = &m->spec.max;
+    const int64_t t = args->n_rows;
+    s->mixed = floats(p, t * x->mixed);
+    s->conv_in = floats(p, t * x->mixed);
+    s->gates = floats(p, t * x->mixed);
+    s->conv = floats(p, t * x->n_conv);
+    s->numbers = floats(p, t * x->recurrent_head);
+    s->recurrent = floats(p, args->n_threads * 3 * (int64_t)x->recurrent_dim);
+}
+
+/* What the routers of docs/routers.md need beyond logits. */
+static void take_routers(planner *p, const md_model *m, const md_session_args *args, md_scratch *s)
+{
+    const md_spec *sp = &m->spec;
+    const int64_t t = args->n_rows, threads = args->n_threads, e = sp->max.expert, h = sp->max.carried,
+                  k = sp->max.pick;
+    const bool choose = !sp->causal && sp->routed, recursion = sp->recursion.count > 0;
+    s->taken = ints(p, sp->max.capacity > 0 ? threads * e : 0);
+    s->route_mask = take(p, sp->max.capacity > 0 ? threads * e : 0, 1);
+    s->last_logits = floats(p, t * sp->max.residual);
+    s->residual_logits = floats(p, t * sp->max.residual);
+    s->projected = floats(p, t * h);
+    s->carried = floats(p, t * h);
+    s->gru_in = floats(p, 3 * t * h);
+    s->gru_state = floats(p, 3 * t * h);
+    s->choice = floats(p, choose ? t * e : 0);
+    s->choice_expert = ints(p, choose ? t * k : 0);
+    s->choice_weight = floats(p, choose ? t * k : 0);
+    s->choice_work = ints(p, choose ? t : 0);
+    s->round_expert = ints(p, sp->max.rounds > 1 ? t * k : 0);
+    s->round_weight = floats(p, sp->max.rounds > 1 ? t * k : 0);
+    s->round_x = floats(p, recursion ? t * sp->n_embd : 0);
+    s->round_gate = floats(p, recursion ? t : 0);
+    s->active = recursion ? take(p, t, 1) : NULL;
+}
+
 size_t md_scratch_plan(const md_model *m, const md_session_args *args, md_scratch *s, unsigned char *base)
 {
     planner p = {.base = base};
     const md_spec *sp = &m->spec;
+    const md_maxima *x = &sp->max;
     const int64_t t = args->n_rows, d = sp->n_embd, threads = args->n_threads;
     *s = (md_scratch){0};
     s->x = floats(&p, t * d);
     s->h = floats(&p, t * d);
     s->y = floats(&p, t * d);
-    s->q = floats(&p, t * sp->max_q);
-    s->k = floats(&p, t * sp->max_k);
-    s->v = floats(&p, t * sp->max_v);
-    s->att = floats(&p, t * sp->max_q);
-    s->ml = floats(&p, t * sp->max_head * 2);
-    s->head_gate = floats(&p, t * sp->max_head);
-    s->gate = floats(&p, t * sp->max_ff);
-    s->up = floats(&p, t * sp->max_ff);
-    s->shared = floats(&p, sp->max_expert > 0 ? t * d : 0);
-    take_rows(&p, m, &s->in, t, d);
-    take_rows(&p, m, &s->mid, t, max_i64(sp->max_q, sp->max_ff));
-    s->router_logits = floats(&p, t * sp->max_expert);
-    s->route_work = floats(&p, threads * 3 * sp->max_expert);
-    s->expert = ints(&p, sp->n_layer * t * sp->max_pick);
-    s->weight = floats(&p, sp->n_layer * t * sp->max_pick);
+    s->early = floats(&p, x->early ? t * d : 0);
+    s->ahead = floats(&p, x->parallel ? t * d : 0);
+    s->side = floats(&p, x->side ? t * d : 0);
+    s->route_in = floats(&p, x->route_norm ? t * d : 0);
+    take_attention(&p, m, args, s);
+    take_recurrent(&p, m, args, s);
+    s->token = floats(&p, t * sp->n_layer * sp->token_layer.width);
+    s->token_gate = floats(&p, t * sp->token_layer.width);
+    s->gate = floats(&p, t * x->ff);
+    s->up = floats(&p, t * x->ff);
+    s->shared = floats(&p, x->expert > 0 ? t * d : 0);
+    s->expert_in = floats(&p, t * x->expert_embd);
+    s->expert_out = floats(&p, t * x->expert_embd);
+    take_rows(&p, m, &s->in, t, max_i64(max_i64(d, x->q_rank), x->expert_embd));
+    take_rows(&p, m, &s->mid, t,
+              max_i64(max_i64(x->att, x->mixed), max_i64(max_i64(x->ff, x->expert_embd), sp->token_layer.width)));
+    s->router_logits = floats(&p, t * sp->max.expert);
+    s->route_work = floats(&p, threads * 3 * sp->max.expert);
+    s->expert = ints(&p, sp->n_layer * t * sp->max.pick);
+    s->weight = floats(&p, sp->n_layer * t * sp->max.pick);
     take_experts(&p, m, &s->experts, t);
-    s->cs = floats(&p, t * sp->max_n_rot);
-    s->tiles = floats(&p, threads * ((int64_t)sp->max_dim_k + sp->max_dim_v) * MD_TILE);
-    s->logits = floats(&p, (int64_t)args->n_logits * sp->n_vocab);
+    take_routers(&p, m, args, s);
+    s->logits = floats(&p, sp->output.data && !args->hidden_only ? (int64_t)args->n_logits * sp->n_vocab : 0);
     s->hidden = floats(&p, (int64_t)args->n_logits * d);
     s->row = take(&p, t, sizeof *s->row);
     s->block = take(&p, t, sizeof *s->block);
+    s->first_row = ints(&p, t);
     s->counters = take(&p, threads, sizeof *s->counters);
     return (p.at + 63) / 64 * 64;
 }

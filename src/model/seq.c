@@ -10,7 +10,20 @@
 
 static size_t mask_bytes(const md_session *s)
 {
-    return (size_t)s->model->spec.n_layer * (size_t)s->model->spec.max_expert;
+    return (size_t)s->model->spec.n_layer * (size_t)s->model->spec.max.expert;
+}
+
+/* What recurrent layers remember, now and after the step under way: one block, zero at first. */
+static md_status take_state(md_seq *q, int64_t n, md_error *err)
+{
+    if (n == 0)
+        return MD_OK;
+    q->states = md_calloc(2 * (size_t)n, sizeof *q->states);
+    if (!q->states)
+        return md_fail_memory(err, "a sequence's state");
+    q->state = q->states;
+    q->next_state = q->states + n;
+    return MD_OK;
 }
 
 static md_status seq_make(md_session *s, const char *what, md_seq **out, md_error *err)
@@ -22,8 +35,11 @@ static md_status seq_make(md_session *s, const char *what, md_seq **out, md_erro
     if (!q)
         return md_fail_memory(err, what);
     const int32_t pages = (s->args.n_positions + MD_TILE - 1) / MD_TILE;
-    const md_status status = md_kv_table_init(&q->table, pages, err);
+    md_status status = md_kv_table_init(&q->table, pages, err);
+    if (status == MD_OK)
+        status = take_state(q, s->model->spec.state_floats, err);
     if (status != MD_OK) {
+        md_kv_table_done(s->kv, &q->table);
         md_free(q);
         return status;
     }
@@ -50,6 +66,8 @@ static md_status seq_copy(md_seq *dst, const md_seq *src, md_error *err)
     md_free(dst->mask);
     dst->mask = mask;
     dst->adapter = src->adapter;
+    if (src->state)
+        memcpy(dst->state, src->state, (size_t)src->session->model->spec.state_floats * sizeof *dst->state);
     md_kv_table_share(src->session->kv, &dst->table, &src->table);
     return MD_OK;
 }
@@ -85,6 +103,12 @@ md_status md_seq_trim(md_seq *q, int32_t n, md_error *err)
     MD_TRY(not_stepping(q->session, err));
     MD_FAIL_IF(n < 0 || n > q->table.length, MD_ERR_ARGUMENT, "cannot trim a sequence of %d positions to %d",
                q->table.length, n);
+    const int64_t state = q->session->model->spec.state_floats;
+    MD_FAIL_IF(
+        state > 0 && n != 0 && n != q->table.length, MD_ERR_UNSUPPORTED,
+        "a model with recurrent layers keeps no earlier states: trim to 0 and go on from there, or restore a snapshot");
+    if (state > 0 && n == 0)
+        memset(q->state, 0, (size_t)state * sizeof *q->state);
     md_kv_table_trim(q->session->kv, &q->table, n);
     return MD_OK;
 }
@@ -110,6 +134,7 @@ void md_seq_free(md_seq *q)
     s->n_seqs--;
     md_kv_table_done(s->kv, &q->table);
     md_free(q->mask);
+    md_free(q->states);
     md_free(q);
 }
 
@@ -155,25 +180,37 @@ md_status md_seq_mask_expert(md_seq *q, int32_t layer, int32_t expert, md_expert
         if (!q->mask)
             return md_fail_memory(err, "an expert mask");
     }
-    uint8_t *mask = q->mask + (size_t)layer * (size_t)sp->max_expert;
+    uint8_t *mask = q->mask + (size_t)layer * (size_t)sp->max.expert;
     int32_t off = 0, forced = 0;
     for (int32_t e = 0; e < r->n_expert; e++) {
         const int now = e == expert ? (int)state : mask[e];
         off += now == MD_EXPERT_OFF;
         forced += now == MD_EXPERT_FORCED;
     }
-    MD_FAIL_IF(r->n_expert - off < r->top_k, MD_ERR_ARGUMENT,
-               "layer %d would be left with %d experts, fewer than its top-%d", layer, r->n_expert - off, r->top_k);
+    const int32_t least = r->select == MD_SELECT_THRESHOLD ? 1 : r->top_k; /* there K is what a token has at most */
+    MD_FAIL_IF(r->n_expert - off < least, MD_ERR_ARGUMENT,
+               "layer %d would be left with %d experts, fewer than its top-%d", layer, r->n_expert - off, least);
     MD_FAIL_IF(forced > r->top_k, MD_ERR_ARGUMENT, "layer %d would have %d forced experts, more than its top-%d", layer,
                forced, r->top_k);
     mask[expert] = (uint8_t)state;
     return MD_OK;
 }
 
+/* Does the context make some rope take its second set of factors? */
+static bool has_long_rope(const md_session *s)
+{
+    for (int32_t i = 0; i < s->model->spec.n_rope; i++) {
+        const md_rope_spec *r = &s->model->spec.rope[i];
+        if (r->freq_long != r->freq && s->args.n_positions > r->ctx_short)
+            return true;
+    }
+    return false;
+}
+
 void md_seq_numerics_key(const md_seq *q, char *buf, size_t n)
 {
     const md_session *s = q->session;
-    char experts[32] = "all", top_k[16] = "none";
+    char experts[32] = "all", top_k[16] = "none", overrides[40] = "";
     uint64_t h = MD_HASH_START;
     bool masked = false;
     for (size_t i = 0; q->mask && i < mask_bytes(s); i++) {
@@ -182,8 +219,10 @@ void md_seq_numerics_key(const md_seq *q, char *buf, size_t n)
     }
     if (masked)
         snprintf(experts, sizeof experts, "mask-%016llx", (unsigned long long)h);
-    if (s->model->spec.max_pick > 0)
-        snprintf(top_k, sizeof top_k, "%d", s->model->spec.max_pick);
-    snprintf(buf, n, "kv=%s experts=%s top-k=%s adapter=%s rope=model ctx=model", md_kv_type_name(s->args.kv_type),
-             experts, top_k, q->adapter ? "yes" : "none");
+    if (s->model->spec.max.pick > 0)
+        snprintf(top_k, sizeof top_k, "%d", s->model->spec.max.pick);
+    if (s->model->overrides)
+        snprintf(overrides, sizeof overrides, " overrides=%016llx", (unsigned long long)s->model->overrides);
+    snprintf(buf, n, "kv=%s experts=%s top-k=%s adapter=%s rope=%s ctx=model%s", md_kv_type_name(s->args.kv_type),
+             experts, top_k, q->adapter ? "yes" : "none", has_long_rope(s) ? "long" : "model", overrides);
 }

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_ROWS          4096
+#define MAX_ROWS          65536
 #define MAX_POSITIONS     (1 << 26)
 #define DEFAULT_POSITIONS 4096
 
@@ -35,8 +35,10 @@ void md_session_args_default(const md_model *m, md_session_args *args)
         .n_rows = 256,
         .n_logits = 1,
         .n_sequences = 8,
-        .kv_type = MD_KV_F16,
+        .kv_type = m->spec.causal ? MD_KV_F16 : MD_KV_F32,
     };
+    if (!m->spec.causal)
+        args->n_rows = args->n_positions;
 }
 
 static md_status check_range(const char *what, int64_t v, int64_t min, int64_t max, md_error *err)
@@ -48,13 +50,17 @@ static md_status check_range(const char *what, int64_t v, int64_t min, int64_t m
 }
 
 /* Checks args and fills what they leave to us. */
-static md_status settle(const md_session_args *args, md_session_args *out, md_error *err)
+static md_status settle(const md_model *m, const md_session_args *args, md_session_args *out, md_error *err)
 {
     *out = *args;
     if (out->n_threads == 0)
         out->n_threads = md_sys_default_threads();
     MD_TRY(check_range("the number of threads", out->n_threads, 1, MD_POOL_MAX_THREADS, err));
     MD_TRY(check_range("the context", out->n_positions, 1, MAX_POSITIONS, err));
+    const int32_t limit = m->spec.ctx_limit;
+    MD_FAIL_IF(limit > 0 && out->n_positions > limit, MD_ERR_UNSUPPORTED,
+               "a context of %d is more than the %d positions for which this version computes what the model means",
+               out->n_positions, limit);
     MD_TRY(check_range("the number of rows of a step", out->n_rows, 1, MAX_ROWS, err));
     MD_TRY(check_range("the number of logits rows", out->n_logits, 1, out->n_rows, err));
     MD_TRY(check_range("the number of sequences", out->n_sequences, 1, 1 << 20, err));
@@ -74,7 +80,9 @@ static md_kv_layer *kv_layers(const md_model *m)
     md_kv_layer *l = md_calloc((size_t)m->spec.n_layer, sizeof *l);
     for (int32_t i = 0; l && i < m->spec.n_layer; i++) {
         const md_attn_spec *a = &m->spec.layer[i].attn;
-        l[i] = (md_kv_layer){.n_head = a->n_head_kv, .dim_k = a->dim_k, .dim_v = a->dim_v};
+        if (m->spec.layer[i].mixer == MD_MIXER_ATTENTION && a->cache == i)
+            l[i] = (md_kv_layer){
+                .n_head = a->n_head_kv, .dim_k = a->dim_k, .dim_v = a->dim_v, .v_in_k = a->latent != NULL};
     }
     return l;
 }
@@ -85,11 +93,12 @@ static md_status estimate(const md_model *m, const md_session_args *a, const md_
     const size_t page = md_kv_page_bytes(store_of(a->kv_type), layers, m->spec.n_layer);
     MD_FAIL_IF(page == 0, MD_ERR_UNSUPPORTED,
                "a q8_0 KV cache needs head sizes that are multiples of 32; this model has %d and %d: use f16",
-               m->spec.max_dim_k, m->spec.max_dim_v);
+               m->spec.max.dim_k, m->spec.max.dim_v);
     md_scratch plan;
     *out = (md_memory){
         .weights = m->info.file_bytes,
-        .kv = (uint64_t)page * (uint64_t)pages_of(a),
+        .kv = (uint64_t)page * (uint64_t)pages_of(a) +
+              2 * sizeof(float) * (uint64_t)m->spec.state_floats * (uint64_t)a->n_sequences,
         .scratch = md_scratch_plan(m, a, &plan, NULL),
     };
     out->total = out->weights + out->kv + out->scratch;
@@ -105,7 +114,7 @@ md_status md_session_estimate(const md_model *m, const md_session_args *args, md
 {
     *out = (md_memory){0};
     md_session_args a;
-    MD_TRY(settle(args, &a, err));
+    MD_TRY(settle(m, args, &a, err));
     md_kv_layer *layers = kv_layers(m);
     if (!layers)
         return md_fail_memory(err, "an estimate");
@@ -134,7 +143,7 @@ md_status md_session_new(const md_model *m, const md_session_args *args, md_sess
 {
     *out = NULL;
     md_session_args settled;
-    MD_TRY(settle(args, &settled, err));
+    MD_TRY(settle(m, args, &settled, err));
     md_session *s = md_calloc(1, sizeof *s);
     md_kv_layer *layers = kv_layers(m);
     md_status status;

@@ -19,6 +19,7 @@ typedef struct md_row {
     int32_t pos;
     uint8_t want;
     int32_t slot; /* of logits and hidden, or -1 */
+    int32_t next; /* the sequence's next row of the step, or -1 */
 } md_row;
 
 /* Consecutive rows of one sequence. */
@@ -30,33 +31,66 @@ typedef struct md_thread_counters {
     _Alignas(64) uint64_t tiles_run, tiles_skipped;
 } md_thread_counters;
 
-/* Step buffers. All borrowed from the session's one block. */
+/* Step buffers. All borrowed from the session's one block; those that no layer of the model needs have no bytes. */
 typedef struct md_scratch {
-    float *x, *h, *y;     /* (T, D) residual stream, normed rows, a branch's output */
-    float *q, *k, *v;     /* (T, heads * dim) */
-    float *att;           /* (T, H * dim_v) */
-    float *ml;            /* (T, H, 2) running maximum and sum */
-    float *head_gate;     /* (T, H) */
-    float *gate, *up;     /* (T, F) */
-    float *shared;        /* (T, D) */
-    md_rows in, mid;      /* forms of h, and of what comes before a block's last product */
-    float *router_logits; /* (T, E) */
-    float *route_work;    /* (threads, 3 E) */
-    int32_t *expert;      /* (n_layer, T, K) */
-    float *weight;        /* (n_layer, T, K) */
+    float *x, *h, *y;              /* (T, D) residual stream, normed rows, a branch's output */
+    float *early, *ahead;          /* (T, D) the layer's input; the feed-forward's normed rows in a parallel layer */
+    float *side;                   /* (T, D) the dense part's output beside routed experts */
+    float *route_in;               /* (T, D) what a router with a norm of its own reads */
+    float *q, *k, *v;              /* (T, heads * dim) */
+    float *q_rank;                 /* (T, rank) compressed queries */
+    float *latent;                 /* (H, T, dim) heads on their way into or out of the latent space */
+    float *latent_q;               /* (T, H, rank) */
+    float *widened;                /* (threads, dim) one row of a matrix */
+    float *att;                    /* (T, H * dim_v) */
+    float *ml;                     /* (T, H, 2) running maximum and sum */
+    float *head_gate;              /* (T, H or H * dim_v) */
+    float *mixed;                  /* (T, channels) what a recurrent mixer projects */
+    float *conv_in;                /* (T, channels and gates) before they are taken apart */
+    float *gates, *conv;           /* (T, values), (T, channels) of it */
+    float *numbers;                /* (T, numbers a head) of it */
+    float *recurrent;              /* (threads, 3 * dim) */
+    float *token;                  /* (T, n_layer * width) token vectors of all layers */
+    float *token_gate;             /* (T, width) */
+    float *gate, *up;              /* (T, F) */
+    float *shared;                 /* (T, D) */
+    float *expert_in, *expert_out; /* (T, expert_embd) rows of experts in a latent space */
+    md_rows in, mid;               /* forms of h, and of what comes before a block's last product */
+    md_rows heads;                 /* forms of latent */
+    float *router_logits;          /* (T, E) */
+    float *route_work;             /* (threads, 3 E) */
+    int32_t *taken;                /* (threads, E) tokens that experts have taken of a window */
+    uint8_t *route_mask;           /* (threads, E) */
+    float *last_logits;            /* (T, E) of the layer with experts before; and what a router makes of them: */
+    float *residual_logits;
+    float *projected, *carried;           /* (T, H) what goes into a recurrent router, and its state */
+    float *gru_in, *gru_state;            /* (T, 3 H) */
+    md_rows route_rows;                   /* views of the four above */
+    float *choice;                        /* (T, E) scores of a sequence whose experts choose; and what they chose: */
+    int32_t *choice_expert, *choice_work; /* (T, K), (T) */
+    float *choice_weight;                 /* (T, K) */
+    int32_t *round_expert;                /* (T, K) of one round of iterated routing */
+    float *round_weight;
+    float *round_x, *round_gate; /* (T, D), (T) streams before a round of a recursion, and its weights */
+    uint8_t *active;             /* (T) rows in the round; NULL: the model has no recursion */
+    int32_t *expert;             /* (n_layer, T, K) */
+    float *weight;               /* (n_layer, T, K) */
     md_expert_scratch experts;
     float *cs;                    /* (T, n_rot / 2, 2) cosines and sines of the rope under way */
     float *tiles;                 /* (threads, (dim_k + dim_v) * MD_TILE) */
     float *logits, *hidden;       /* (n_logits, N), (n_logits, D) */
     md_row *row;                  /* (T) */
     md_row_block *block;          /* (T) */
+    int32_t *first_row;           /* (T) of each sequence of the step */
     md_thread_counters *counters; /* (threads) */
 } md_scratch;
 
 struct md_seq {
     md_session *session; /* borrowed */
     md_kv_table table;
-    int32_t pending;           /* rows of the step under way */
+    int32_t pending, last_row; /* rows of the step under way; the last of them so far */
+    float *states;             /* (2, state_floats), owned: what recurrent layers remember; or NULL */
+    float *state, *next_state; /* halves of it: now, and after the step */
     uint8_t *mask;             /* (n_layer, E) md_expert_state, owned; NULL: all normal */
     const md_adapter *adapter; /* borrowed. Its place: nothing makes adapters yet, so it is NULL */
     md_seq *prev, *next;
@@ -80,8 +114,9 @@ struct md_session {
     int32_t n_seqs;
 
     bool stepping;
-    int32_t n_rows, n_blocks, next_layer; /* the step under way, or the last one */
-    int32_t rope_ready;                   /* which rope s.cs holds, -1: none */
+    int32_t n_rows, n_blocks, n_active, next_layer; /* the step under way, or the last one; n_active sequences */
+    int64_t q_stride;                               /* from one row of queries to the next */
+    int32_t rope_ready;                             /* which rope s.cs holds, -1: none */
 
     uint64_t steps, rows;
     unsigned observe_points;
@@ -98,9 +133,20 @@ size_t md_scratch_plan(const md_model *m, const md_session_args *args, md_scratc
 void **md_session_slot(md_session *s, void (*free_fn)(void *));
 md_session *md_seq_session(const md_seq *q);
 
-/* Parts of a layer; they read and write session scratch. */
+/* Parts of a layer; they read and write session scratch. A mixer leaves its output in y; it reads what h holds. */
 void md_step_attention(md_session *s, int32_t layer);
+void md_step_latent_in(md_session *s, const md_attn_spec *a);
+void md_step_latent_out(md_session *s, const md_attn_spec *a);
+void md_step_recurrent(md_session *s, const md_recurrent_spec *r);
+/* Token vectors: made once a step, used at the end of each layer. token (T) or NULL. */
+void md_step_token_layers(md_session *s, const int32_t *token);
+void md_step_token_layer(md_session *s, int32_t layer);
 bool md_step_ffn(md_session *s, int32_t layer);
+/* Routes the rows that `in` holds; round: of iterated routing. expert, weight (T, K). */
+void md_step_route(md_session *s, int32_t layer, int32_t round, int32_t *expert, float *weight);
+/* Around each layer of a model with recursion: begin returns how many layers to skip, since no row is in their round. */
+int32_t md_step_round_begin(md_session *s, int32_t layer);
+void md_step_round_end(md_session *s, int32_t layer);
 
 static inline bool md_observed(const md_session *s, md_point p)
 {

@@ -18,6 +18,8 @@ static md_status check_rows(md_session *s, const md_batch *b, md_error *err)
                b->n, s->args.n_rows);
     MD_FAIL_IF(!b->seq || (!b->token) == (!b->embd), MD_ERR_ARGUMENT,
                "a batch needs sequences, and either tokens or embeddings");
+    const bool logits = sp->output.data && !s->args.hidden_only;
+    const uint8_t usual = logits ? MD_WANT_LOGITS : MD_WANT_HIDDEN;
     int32_t n_out = 0;
     for (int32_t i = 0; i < b->n; i++) {
         md_seq *q = b->seq[i];
@@ -25,11 +27,22 @@ static md_status check_rows(md_session *s, const md_batch *b, md_error *err)
         MD_FAIL_IF(b->token && (b->token[i] < 0 || b->token[i] >= sp->n_vocab), MD_ERR_ARGUMENT,
                    "row %d has token %d; the vocabulary has 0 to %d", i, b->token[i], sp->n_vocab - 1);
         const int32_t pos = q->table.length + q->pending;
+        MD_FAIL_IF(
+            !sp->causal && q->table.length > 0, MD_ERR_ARGUMENT,
+            "row %d would add to a sequence that was already run, but this model sees a sequence as one unit: give "
+            "all of it in one step, or trim it to nothing first",
+            i);
+        MD_FAIL_IF(sp->position.data && pos >= sp->position.rows, MD_ERR_LIMIT,
+                   "row %d is at position %d; this model has learned positions 0 to %lld only: give a shorter text", i,
+                   pos, (long long)sp->position.rows - 1);
         MD_FAIL_IF(b->pos && b->pos[i] != pos, MD_ERR_ARGUMENT, "row %d is at position %d; its sequence goes on at %d",
                    i, b->pos[i], pos);
-        const uint8_t want = b->want ? b->want[i] : (i == b->n - 1 ? MD_WANT_LOGITS : 0);
+        const uint8_t want = b->want ? b->want[i] : i == b->n - 1 ? usual : 0;
+        MD_FAIL_IF((want & MD_WANT_LOGITS) && !logits, MD_ERR_ARGUMENT,
+                   "row %d wants logits; this %s has hidden states only", i,
+                   sp->output.data ? "session" : "model has no output matrix: it");
         md_row *r = &s->s.row[i];
-        *r = (md_row){.seq = q, .pos = pos, .want = want, .slot = -1};
+        *r = (md_row){.seq = q, .pos = pos, .want = want, .slot = -1, .next = -1};
         if (want & (MD_WANT_LOGITS | MD_WANT_HIDDEN))
             r->slot = n_out++;
         q->pending++;
@@ -59,6 +72,20 @@ static md_status take_pages(md_session *s, md_error *err)
     return MD_OK;
 }
 
+/* The rows of each sequence, in order, for mixers that go through them one by one. */
+static void chain_rows(md_session *s)
+{
+    s->n_active = 0;
+    for (int32_t i = 0; i < s->n_rows; i++) {
+        md_seq *q = s->s.row[i].seq;
+        if (s->s.row[i].pos == q->table.length)
+            s->s.first_row[s->n_active++] = i;
+        else
+            s->s.row[q->last_row].next = i;
+        q->last_row = i;
+    }
+}
+
 static void cut_blocks(md_session *s)
 {
     s->n_blocks = 0;
@@ -75,6 +102,14 @@ typedef struct embed_job {
     const md_session *s;
     const md_batch *b;
 } embed_job;
+
+static void add_position(const md_session *s, float *x, int32_t pos, float *work)
+{
+    const md_spec *sp = &s->model->spec;
+    md_type_decode(sp->position.type, (const char *)sp->position.data + (size_t)pos * sp->position.row_bytes, work,
+                   sp->n_embd);
+    s->ops.kern->add(x, work, sp->n_embd);
+}
 
 static void embed_items(void *ctx, int64_t first, int64_t last, int thread)
 {
@@ -93,6 +128,11 @@ static void embed_items(void *ctx, int64_t first, int64_t last, int thread)
             j->s->ops.kern->scale(x, *sp->embed.scale, d);
         if (sp->embed_scale != 1.0f)
             j->s->ops.kern->scale(x, sp->embed_scale, d);
+        if (sp->token_type)
+            j->s->ops.kern->add(x, sp->token_type, d);
+        if (sp->position.data)
+            add_position(j->s, x, j->s->s.row[i].pos, j->s->s.y + i * d);
+        md_norm_row(j->s->ops.kern, &sp->embed_norm, x, x, d);
     }
 }
 
@@ -118,8 +158,10 @@ md_status md_step_begin(md_session *s, const md_batch *b, md_error *err)
     s->rope_ready = -1;
     s->stepping = true;
     cut_blocks(s);
+    chain_rows(s);
     embed_job j = {.s = s, .b = b};
     md_pool_run(s->pool, b->n, 8, embed_items, &j);
+    md_step_token_layers(s, b->token);
     return MD_OK;
 }
 
@@ -154,16 +196,21 @@ static void finish(md_session *s)
         n++;
     }
     if (n > 0)
-        md_rms_norm_rows(&s->ops, s->s.h, sp->out_norm, s->s.hidden, n, d, sp->norm_eps);
+        md_norm_rows(&s->ops, &sp->out_norm, s->s.h, s->s.hidden, n, d);
     if (logits) {
         md_rows_set(&s->s.in, s->s.hidden, n, d);
         md_matmul(&s->ops, &sp->output, &s->s.in, s->s.logits, sp->n_vocab);
         if (sp->logit_scale != 1.0f)
-            s->ops.kern->scale(s->s.logits, 1.0f / sp->logit_scale, n * sp->n_vocab);
+            s->ops.kern->scale(s->s.logits, sp->logit_scale, n * sp->n_vocab);
         if (sp->logit_softcap != 0.0f)
             s->ops.kern->softcap(s->s.logits, n * sp->n_vocab, sp->logit_softcap);
     }
     for (md_seq *q = s->first; q; q = q->next) {
+        if (q->pending > 0 && q->state) {
+            float *now = q->next_state;
+            q->next_state = q->state;
+            q->state = now;
+        }
         q->table.length += q->pending;
         q->pending = 0;
     }
@@ -172,19 +219,80 @@ static void finish(md_session *s)
     s->stepping = false;
 }
 
+/* A mixer's or a feed-forward's output: under its norm, into the stream, and the stream under its norm. */
+static void add_branch(md_session *s, const md_norm *post, const md_norm *after)
+{
+    const md_spec *sp = &s->model->spec;
+    const int64_t n = s->n_rows, d = sp->n_embd;
+    md_norm_rows(&s->ops, post, s->s.y, s->s.y, n, d);
+    md_residual(&s->ops, s->s.x, s->s.y, n, d, sp->residual_scale);
+    md_norm_rows(&s->ops, after, s->s.x, s->s.x, n, d);
+}
+
+static void run_mixer(md_session *s, const md_layer *l, int32_t layer)
+{
+    const int64_t n = s->n_rows, d = s->model->spec.n_embd;
+    if (l->mixer == MD_MIXER_ATTENTION) {
+        md_norm_rows(&s->ops, &l->attn.norm, s->s.x, s->s.h, n, d);
+        md_step_attention(s, layer);
+        add_branch(s, &l->attn.post_norm, &l->attn.after_norm);
+        if (l->attn.again_norm.kind != MD_NORM_NONE) {
+            md_residual(&s->ops, s->s.x, s->s.early, n, d, 1.0f);
+            md_norm_rows(&s->ops, &l->attn.again_norm, s->s.x, s->s.x, n, d);
+        }
+    } else if (l->mixer != MD_MIXER_NONE) {
+        md_norm_rows(&s->ops, &l->recurrent->norm, s->s.x, s->s.h, n, d);
+        md_step_recurrent(s, l->recurrent);
+        add_branch(s, &l->recurrent->post_norm, &l->recurrent->after_norm);
+    }
+}
+
+static bool run_layer(md_session *s, int32_t layer)
+{
+    const md_spec *sp = &s->model->spec;
+    const md_layer *l = &sp->layer[layer];
+    const int64_t n = s->n_rows, d = sp->n_embd;
+    if (l->ffn.route_early || l->ffn.routed_early || l->attn.again_norm.kind != MD_NORM_NONE)
+        memcpy(s->s.early, s->s.x, (size_t)(n * d) * sizeof *s->s.x);
+    if (l->parallel && l->has_ffn)
+        md_norm_rows(&s->ops, &l->ffn.norm, s->s.x, s->s.ahead, n, d);
+    run_mixer(s, l, layer);
+    if (l->has_ffn) {
+        if (l->parallel)
+            memcpy(s->s.h, s->s.ahead, (size_t)(n * d) * sizeof *s->s.h);
+        else
+            md_norm_rows(&s->ops, &l->ffn.norm, s->s.x, s->s.h, n, d);
+        if (!md_step_ffn(s, layer))
+            return false;
+        add_branch(s, &l->ffn.post_norm, &l->ffn.after_norm);
+    }
+    md_step_token_layer(s, layer);
+    if (l->out_scale != 1.0f)
+        for (int64_t i = 0; i < n; i++)
+            s->ops.kern->scale(s->s.x + i * d, l->out_scale, d);
+    return true;
+}
+
 md_status md_step_advance(md_session *s, int32_t n_layers, bool *done, md_error *err)
 {
     *done = false;
     MD_FAIL_IF(!s->stepping, MD_ERR_ARGUMENT, "no step is under way in this session");
     MD_FAIL_IF(n_layers < 1, MD_ERR_ARGUMENT, "a step advances by at least one layer");
     const int32_t n = s->model->spec.n_layer;
+    const bool recursion = s->model->spec.recursion.count > 0;
     for (; n_layers > 0 && s->next_layer < n; n_layers--, s->next_layer++) {
+        const int32_t skipped = recursion ? md_step_round_begin(s, s->next_layer) : 0;
+        if (skipped > 0) {
+            s->next_layer += skipped - 1;
+            continue;
+        }
         md_observe_rows(s, MD_POINT_LAYER_IN, s->next_layer, s->s.x);
-        md_step_attention(s, s->next_layer);
-        if (!md_step_ffn(s, s->next_layer)) {
+        if (!run_layer(s, s->next_layer)) {
             md_step_abandon(s);
             return md_fail(err, MD_ERR_IO, "an expert of layer %d could not be read", s->next_layer);
         }
+        if (recursion)
+            md_step_round_end(s, s->next_layer);
         md_observe_rows(s, MD_POINT_LAYER_OUT, s->next_layer, s->s.x);
     }
     if (s->next_layer == n) {
@@ -231,8 +339,9 @@ bool md_step_routing(const md_session *s, int32_t row, int32_t layer, const int3
     const md_spec *sp = &s->model->spec;
     if (!result_row(s, row, MD_WANT_ROUTING) || layer < 0 || layer >= sp->n_layer)
         return false;
-    *k = sp->layer[layer].ffn.router.top_k;
-    const int64_t at = (int64_t)layer * s->args.n_rows * sp->max_pick + (int64_t)row * *k;
+    const md_ffn_spec *f = &sp->layer[layer].ffn;
+    *k = f->router.top_k * (f->rounds > 1 ? f->rounds : 1);
+    const int64_t at = (int64_t)layer * s->args.n_rows * sp->max.pick + (int64_t)row * *k;
     *expert = s->s.expert + at;
     *weight = s->s.weight + at;
     return true;

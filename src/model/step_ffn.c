@@ -3,63 +3,38 @@
  * The feed-forward half of a layer: dense, or routed experts with a shared one beside them (docs/numerics.md, section 8). */
 #include "model/session.h"
 
-/* out (T, D) = down(act(gate, up)). */
+#include <string.h>
+
+/* out (T, D) = down(act(gate, up)), or down(act(up)) where there is no gate. */
 static void dense(md_session *s, const md_ffn_spec *f, const md_weight *gate, const md_weight *up,
                   const md_weight *down, int64_t width, float *out)
 {
-    md_matmul(&s->ops, gate, &s->s.in, s->s.gate, width);
     md_matmul(&s->ops, up, &s->s.in, s->s.up, width);
-    md_ffn_activate(&s->ops, f->act, f->alpha, f->dense_limit, s->s.gate, s->s.up, s->s.gate, s->n_rows, width);
+    if (gate->data) {
+        md_matmul(&s->ops, gate, &s->s.in, s->s.gate, width);
+        md_ffn_activate(&s->ops, f->act, f->alpha, f->dense_limit, s->s.gate, s->s.up, s->s.gate, s->n_rows, width);
+    } else {
+        md_ffn_activate_alone(&s->ops, f->act, s->s.up, s->s.gate, s->n_rows, width);
+    }
     md_rows_set(&s->s.mid, s->s.gate, s->n_rows, width);
     md_matmul(&s->ops, down, &s->s.mid, out, s->model->spec.n_embd);
 }
 
-/* ---- routing ---- */
+/* ---- routed experts ---- */
 
-typedef struct route_job {
+typedef struct routed_job {
     md_session *s;
-    const md_ffn_spec *f;
     int32_t layer;
-    int32_t *expert;
-    float *weight;
-} route_job;
-
-static void route_items(void *ctx, int64_t first, int64_t last, int thread)
-{
-    const route_job *j = ctx;
-    const md_session *s = j->s;
-    const md_router *r = &j->f->router;
-    const int64_t max_expert = s->model->spec.max_expert;
-    float *work = s->s.route_work + (int64_t)thread * 3 * max_expert;
-    for (int64_t i = first; i < last; i++) {
-        const uint8_t *mask = s->s.row[i].seq->mask;
-        md_route(s->ops.kern, r, s->s.router_logits + i * r->n_expert, j->f->select_bias,
-                 mask ? mask + j->layer * max_expert : NULL, work, j->expert + i * r->top_k, j->weight + i * r->top_k);
-    }
-}
-
-static void observe_routing(md_session *s, const route_job *j)
-{
-    if (!md_observed(s, MD_POINT_ROUTING))
-        return;
-    const md_event e = {.point = MD_POINT_ROUTING,
-                        .layer = j->layer,
-                        .expert = -1,
-                        .n_rows = s->n_rows,
-                        .n_cols = j->f->router.top_k,
-                        .expert_id = j->expert,
-                        .weight = j->weight};
-    s->observe(s->observe_user, &e);
-}
+} routed_job;
 
 static void observe_expert(void *user, int32_t expert, int32_t n_rows, const int32_t *row, const float *out)
 {
-    const route_job *j = user;
+    const routed_job *j = user;
     const md_event e = {.point = MD_POINT_EXPERT_OUT,
                         .layer = j->layer,
                         .expert = expert,
                         .n_rows = n_rows,
-                        .n_cols = j->s->model->spec.n_embd,
+                        .n_cols = j->s->model->spec.layer[j->layer].ffn.expert_embd,
                         .row = row,
                         .values = out};
     j->s->observe(j->s->observe_user, &e);
@@ -83,29 +58,129 @@ static void add_shared(md_session *s, const md_ffn_spec *f)
     }
 }
 
-static bool routed(md_session *s, const md_ffn_spec *f, int32_t layer)
+/* Routes the rows by what the router reads: what the experts read, the layer's input, or the stream under a norm of its own. */
+static void route(md_session *s, const md_ffn_spec *f, int32_t layer, int32_t round, int32_t *expert, float *weight)
 {
-    const md_spec *sp = &s->model->spec;
-    const int64_t at = (int64_t)layer * s->args.n_rows * sp->max_pick;
-    route_job j = {.s = s, .f = f, .layer = layer, .expert = s->s.expert + at, .weight = s->s.weight + at};
-    md_matmul(&s->ops, &f->route, &s->s.in, s->s.router_logits, f->router.n_expert);
-    md_pool_run(s->pool, s->n_rows, 4, route_items, &j);
-    observe_routing(s, &j);
+    const int64_t d = s->model->spec.n_embd;
+    const float *x = f->route_early ? s->s.early : s->s.h;
+    if (f->route_norm.kind != MD_NORM_NONE) {
+        md_norm_rows(&s->ops, &f->route_norm, s->s.x, s->s.route_in, s->n_rows, d);
+        x = s->s.route_in;
+    }
+    if (x != s->s.in.x)
+        md_rows_set(&s->s.in, x, s->n_rows, d);
+    md_step_route(s, layer, round, expert, weight);
+    if (s->s.in.x != s->s.h)
+        md_rows_set(&s->s.in, s->s.h, s->n_rows, d);
+}
+
+/* y = the experts' sum, from the rows in `in`, which stay set; where experts work in a space of their own, a matrix leads into
+ * it and another one out of it. */
+static bool run_in_space(md_session *s, const md_ffn_spec *f, const md_expert_job *job, routed_job *j)
+{
+    md_expert_seen_fn *seen = md_observed(s, MD_POINT_EXPERT_OUT) ? observe_expert : NULL;
+    if (!f->latent_down.data)
+        return md_experts_run(&s->ops, &s->store.store, job, &s->s.in, &s->s.experts, s->s.y, seen, j);
+    const float *x = s->s.in.x;
+    const int64_t n = s->n_rows, d = s->model->spec.n_embd;
+    md_matmul(&s->ops, &f->latent_down, &s->s.in, s->s.expert_in, job->d);
+    md_rows_set(&s->s.in, s->s.expert_in, n, job->d);
+    if (!md_experts_run(&s->ops, &s->store.store, job, &s->s.in, &s->s.experts, s->s.expert_out, seen, j))
+        return false;
+    md_rows_set(&s->s.mid, s->s.expert_out, n, job->d);
+    md_matmul(&s->ops, &f->latent_up, &s->s.mid, s->s.y, d);
+    md_rows_set(&s->s.in, x, n, d);
+    return true;
+}
+
+static void scale_rows(md_session *s, float a)
+{
+    const int64_t d = s->model->spec.n_embd;
+    for (int64_t i = 0; a != 1.0f && i < s->n_rows; i++)
+        s->ops.kern->scale(s->s.y + i * d, a, d);
+}
+
+/* y = the routed experts and the shared one, from the rows in h. */
+static bool run_experts(md_session *s, const md_ffn_spec *f, int32_t layer, const int32_t *expert, const float *weight)
+{
+    const md_expert_others *o = &f->others;
+    routed_job j = {.s = s, .layer = layer};
     const md_expert_job job = {.layer = layer,
-                               .n_expert = f->router.n_expert,
+                               .n_expert = f->router.n_expert - o->n_constant - o->n_copy - o->n_zero,
                                .top_k = f->router.top_k,
-                               .d = sp->n_embd,
+                               .d = f->expert_embd,
                                .x = f->expert_width,
+                               .width = f->widths,
+                               .n_width = f->n_widths,
+                               .others = *o,
                                .act = f->act,
                                .alpha = f->alpha,
                                .limit = f->limit,
-                               .expert = j.expert,
-                               .weight = j.weight};
-    if (!md_experts_run(&s->ops, &s->store.store, &job, &s->s.in, &s->s.experts, s->s.y,
-                        md_observed(s, MD_POINT_EXPERT_OUT) ? observe_expert : NULL, &j))
+                               .gated = f->gated,
+                               .weigh_input = f->weigh_input,
+                               .expert = expert,
+                               .weight = weight};
+    if (!run_in_space(s, f, &job, &j))
         return false;
     if (f->shared_width > 0)
         add_shared(s, f);
+    if (f->shared_width > 0 && f->width == 0)
+        scale_rows(s, f->side_scale);
+    return true;
+}
+
+/* Iterated routing (Wang et al. 2025, "Chain-of-Experts"): each round reads what the one before gave. With the inner residual a
+ * round adds what it read, and the last one's output takes the place of the stream. Slots are kept as (T, rounds, K). */
+static bool run_rounds(md_session *s, const md_ffn_spec *f, int32_t layer, int32_t *expert, float *weight)
+{
+    const int64_t n = s->n_rows, d = s->model->spec.n_embd, k = f->router.top_k;
+    for (int32_t round = 0; round < f->rounds; round++) {
+        route(s, f, layer, round, s->s.round_expert, s->s.round_weight);
+        for (int64_t i = 0; i < n; i++) {
+            const int64_t at = (i * f->rounds + round) * k;
+            memcpy(expert + at, s->s.round_expert + i * k, (size_t)k * sizeof *expert);
+            memcpy(weight + at, s->s.round_weight + i * k, (size_t)k * sizeof *weight);
+        }
+        if (!run_experts(s, f, layer, s->s.round_expert, s->s.round_weight))
+            return false;
+        if (f->rounds_inner)
+            md_residual(&s->ops, s->s.y, s->s.h, n, d, 1.0f);
+        if (round + 1 < f->rounds) {
+            memcpy(s->s.h, s->s.y, (size_t)(n * d) * sizeof *s->s.h);
+            md_rows_set(&s->s.in, s->s.h, n, d);
+        }
+    }
+    if (f->rounds_inner)
+        memset(s->s.x, 0, (size_t)(n * d) * sizeof *s->s.x);
+    return true;
+}
+
+static bool routed(md_session *s, const md_ffn_spec *f, int32_t layer)
+{
+    const int64_t at = (int64_t)layer * s->args.n_rows * s->model->spec.max.pick;
+    int32_t *expert = s->s.expert + at;
+    float *weight = s->s.weight + at;
+    if (f->rounds > 1)
+        return run_rounds(s, f, layer, expert, weight);
+    route(s, f, layer, 0, expert, weight);
+    return run_experts(s, f, layer, expert, weight);
+}
+
+/* The dense part, then the routed one from rows of its own, each under its own norms; y = their sum. */
+static bool side_by_side(md_session *s, const md_ffn_spec *f, int32_t layer)
+{
+    const int64_t n = s->n_rows, d = s->model->spec.n_embd;
+    dense(s, f, &f->gate, &f->up, &f->down, f->width, s->s.side);
+    md_norm_rows(&s->ops, &f->post_dense, s->s.side, s->s.side, n, d);
+    if (f->norm_routed.kind != MD_NORM_NONE) {
+        md_norm_rows(&s->ops, &f->norm_routed, f->routed_early ? s->s.early : s->s.x, s->s.h, n, d);
+        md_rows_set(&s->s.in, s->s.h, n, d);
+    }
+    if (!routed(s, f, layer))
+        return false;
+    md_norm_rows(&s->ops, &f->post_routed, s->s.y, s->s.y, n, d);
+    md_residual(&s->ops, s->s.y, s->s.side, n, d, 1.0f);
+    scale_rows(s, f->side_scale);
     return true;
 }
 
@@ -113,17 +188,10 @@ bool md_step_ffn(md_session *s, int32_t layer)
 {
     const md_spec *sp = &s->model->spec;
     const md_ffn_spec *f = &sp->layer[layer].ffn;
-    md_rms_norm_rows(&s->ops, s->s.x, f->norm, s->s.h, s->n_rows, sp->n_embd, sp->norm_eps);
     md_observe_rows(s, MD_POINT_FFN_IN, layer, s->s.h);
     md_rows_set(&s->s.in, s->s.h, s->n_rows, sp->n_embd);
-    if (f->router.n_expert > 0) {
-        if (!routed(s, f, layer))
-            return false;
-    } else {
-        dense(s, f, &f->gate, &f->up, &f->down, f->width, s->s.y);
-    }
-    if (f->post_norm)
-        md_rms_norm_rows(&s->ops, s->s.y, f->post_norm, s->s.y, s->n_rows, sp->n_embd, sp->norm_eps);
-    md_residual(&s->ops, s->s.x, s->s.y, s->n_rows, sp->n_embd, sp->residual_scale);
+    if (f->router.n_expert > 0)
+        return f->width > 0 ? side_by_side(s, f, layer) : routed(s, f, layer);
+    dense(s, f, &f->gate, &f->up, &f->down, f->width, s->s.y);
     return true;
 }

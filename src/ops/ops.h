@@ -46,16 +46,32 @@ md_act md_rows_act(const md_rows *r, md_type t);
 /* out (T, ld) = rows * w^T, then scale and bias. */
 void md_matmul(const md_ops *o, const md_weight *w, md_rows *x, float *out, int64_t ld);
 
-/* y (T, D) = rms(x) row by row. */
-void md_rms_norm_rows(const md_ops *o, const float *x, const float *w, float *y, int64_t n, int64_t d, float eps);
+/* A norm of a row: by its root mean square, or by mean and variance. Weights and bias borrowed; NULL: ones, zeros. */
+typedef enum md_norm_kind { MD_NORM_NONE, MD_NORM_RMS, MD_NORM_LAYER } md_norm_kind;
+typedef struct md_norm {
+    md_norm_kind kind;
+    const float *w, *b; /* (D) */
+    float eps;
+} md_norm;
+/* y (T, D) = norm(x) row by row; a copy if there is none. y may be x. */
+void md_norm_rows(const md_ops *o, const md_norm *norm, const float *x, float *y, int64_t n, int64_t d);
+/* One row, by whoever runs it. */
+void md_norm_row(const md_kern *k, const md_norm *norm, const float *x, float *y, int64_t d);
+
 /* x (T, D) += y * r; r == 1: plain addition. */
 void md_residual(const md_ops *o, float *x, const float *y, int64_t n, int64_t d, float r);
 
-/* MD_FFN_SILU with a limit above 0 clamps: silu(gate) from above, up on both sides. */
-typedef enum md_ffn_act { MD_FFN_SILU, MD_FFN_OAI, MD_FFN_GELU } md_ffn_act;
+/* MD_FFN_SILU with a limit above 0 clamps: silu(gate) from above, up on both sides. GELU is the tanh form, GELU_ERF the
+ * exact one, RELU2 the square of RELU. */
+typedef enum md_ffn_act { MD_FFN_SILU, MD_FFN_OAI, MD_FFN_GELU, MD_FFN_GELU_ERF, MD_FFN_RELU, MD_FFN_RELU2 } md_ffn_act;
+/* What turns a gate into a weight. */
+typedef enum md_gate_act { MD_GATE_SIGMOID, MD_GATE_SOFTPLUS } md_gate_act;
 /* y = act(gate) * up, row by row; rows of width f. y may be gate. */
 void md_ffn_activate(const md_ops *o, md_ffn_act act, float alpha, float limit, const float *gate, const float *up,
                      float *y, int64_t n, int64_t f);
+
+/* y = act(x), row by row, for parts without a gate (not OAI). y may be x. */
+void md_ffn_activate_alone(const md_ops *o, md_ffn_act act, const float *x, float *y, int64_t n, int64_t f);
 
 /* The same for rows (n, 2f) that hold gate, then up; hidden (n, f). */
 void md_ffn_activate_pairs(const md_ops *o, md_ffn_act act, float alpha, float limit, const float *gate_up,
@@ -71,6 +87,14 @@ static inline void md_finish_rows(float *out, const float *scale, const float *b
         for (int64_t r = first; r < last; r++)
             out[r] += bias[r];
 }
+
+/* Matrices of H heads (N rows a head, at row first + h * stride of w), each on its own rows: x holds (H, T, K), out (T, H * N). */
+void md_matmul_heads(const md_ops *o, const md_weight *w, int64_t first, int64_t stride, int64_t n_rows, md_rows *x,
+                     int64_t n_heads, float *out);
+/* The same from the other side: out (T, H, ld) = x * w, w having K rows of `cols` values a head; out's first values of each head are
+ * written. row: (threads, cols) floats. */
+void md_matmul_heads_turned(const md_ops *o, const md_weight *w, int64_t first, int64_t stride, const float *x,
+                            int64_t t, int64_t k, int64_t n_heads, float *row, float *out, int64_t ld);
 
 /* How many rows of a (?, K) weight make a fair share when each meets t rows of activations. */
 int64_t md_share_rows(const md_ops *o, int64_t k, int64_t t);

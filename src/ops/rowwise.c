@@ -3,6 +3,8 @@
  * Steps that treat every row by itself: norms, residuals, activations. */
 #include "ops/ops.h"
 
+#include <string.h>
+
 /* Values that outweigh the cost of handing out a share. */
 #define SHARE_VALUES 16384
 
@@ -14,25 +16,38 @@ static int64_t grain(int64_t d)
 
 typedef struct row_job {
     const md_ops *o;
-    const float *x, *y, *w;
+    const float *x, *y;
+    const md_norm *norm;
     float *out;
     int64_t d, stride;
     float a, b;
     md_ffn_act act;
 } row_job;
 
-static void norm_items(void *ctx, int64_t first, int64_t last, int thread)
+void md_norm_row(const md_kern *k, const md_norm *norm, const float *x, float *y, int64_t d)
+{
+    if (norm->kind == MD_NORM_RMS)
+        k->rms_norm(x, norm->w, y, d, norm->eps);
+    else if (norm->kind == MD_NORM_LAYER)
+        k->layer_norm(x, norm->w, norm->b, y, d, norm->eps);
+    else if (y != x)
+        memcpy(y, x, (size_t)d * sizeof *y);
+}
+
+static void any_norm_items(void *ctx, int64_t first, int64_t last, int thread)
 {
     (void)thread;
     const row_job *j = ctx;
     for (int64_t t = first; t < last; t++)
-        j->o->kern->rms_norm(j->x + t * j->d, j->w, j->out + t * j->d, j->d, j->a);
+        md_norm_row(j->o->kern, j->norm, j->x + t * j->d, j->out + t * j->d, j->d);
 }
 
-void md_rms_norm_rows(const md_ops *o, const float *x, const float *w, float *y, int64_t n, int64_t d, float eps)
+void md_norm_rows(const md_ops *o, const md_norm *norm, const float *x, float *y, int64_t n, int64_t d)
 {
-    row_job j = {.o = o, .x = x, .w = w, .out = y, .d = d, .a = eps};
-    md_pool_run(o->pool, n, grain(d), norm_items, &j);
+    if (norm->kind == MD_NORM_NONE && y == x)
+        return;
+    row_job j = {.o = o, .x = x, .out = y, .d = d, .norm = norm};
+    md_pool_run(o->pool, n, grain(d), any_norm_items, &j);
 }
 
 static void residual_items(void *ctx, int64_t first, int64_t last, int thread)
@@ -54,6 +69,30 @@ void md_residual(const md_ops *o, float *x, const float *y, int64_t n, int64_t d
     md_pool_run(o->pool, n, grain(d), residual_items, &j);
 }
 
+static void activate(const md_kern *k, md_ffn_act act, float *x, int64_t n)
+{
+    switch (act) {
+    case MD_FFN_SILU:
+    case MD_FFN_OAI: k->silu(x, n); return;
+    case MD_FFN_GELU: k->gelu(x, n); return;
+    case MD_FFN_GELU_ERF: k->gelu_erf(x, n); return;
+    case MD_FFN_RELU: k->relu(x, n); return;
+    case MD_FFN_RELU2:
+        k->relu(x, n);
+        k->mul_into(x, x, n);
+        return;
+    }
+}
+
+/* Acts that have no kernel of their own with a gate: the activation, then the product. */
+static void activate_then_multiply(const row_job *j, const float *gate, const float *up, float *out)
+{
+    if (out != gate)
+        memcpy(out, gate, (size_t)j->d * sizeof *out);
+    activate(j->o->kern, j->act, out, j->d);
+    j->o->kern->mul_into(out, up, j->d);
+}
+
 /* Rows of gate at x, of up at y, both `stride` apart; rows of out `d` apart. */
 static void activate_items(void *ctx, int64_t first, int64_t last, int thread)
 {
@@ -65,6 +104,8 @@ static void activate_items(void *ctx, int64_t first, int64_t last, int thread)
             j->o->kern->oai_mul(gate, up, j->out + t * j->d, j->d, j->a, j->b);
         else if (j->act == MD_FFN_GELU)
             j->o->kern->gelu_mul(gate, up, j->out + t * j->d, j->d);
+        else if (j->act != MD_FFN_SILU)
+            activate_then_multiply(j, gate, up, j->out + t * j->d);
         else if (j->b > 0.0f)
             j->o->kern->silu_clamp_mul(gate, up, j->out + t * j->d, j->d, j->b);
         else
@@ -92,4 +133,21 @@ void md_ffn_activate_pairs(const md_ops *o, md_ffn_act act, float alpha, float l
                  .b = limit,
                  .act = act};
     md_pool_run(o->pool, n, grain(f), activate_items, &j);
+}
+
+static void alone_items(void *ctx, int64_t first, int64_t last, int thread)
+{
+    (void)thread;
+    const row_job *j = ctx;
+    float *out = j->out + first * j->d;
+    const int64_t n = (last - first) * j->d;
+    if (j->x != j->out)
+        memcpy(out, j->x + first * j->d, (size_t)n * sizeof *out);
+    activate(j->o->kern, j->act, out, n);
+}
+
+void md_ffn_activate_alone(const md_ops *o, md_ffn_act act, const float *x, float *y, int64_t n, int64_t f)
+{
+    row_job j = {.o = o, .x = x, .out = y, .d = f, .act = act};
+    md_pool_run(o->pool, n, grain(f), alone_items, &j);
 }

@@ -2,7 +2,7 @@
  *
  * A whole answer. Owns the list of answer tokens of a session and the arrays of its prompt batches (kept in the session's
  * slot); all of them are sized before the first step, so the loop allocates nothing. On an error the sequence is as it
- * was; the sampler keeps what it was told. */
+ * was; sampler and constraint keep what they were told. */
 #include <medley/generate.h>
 
 #include "base/mem.h"
@@ -46,6 +46,7 @@ const char *md_finish_name(md_finish f)
     case MD_FINISH_LENGTH: return "length";
     case MD_FINISH_CONTEXT: return "context";
     case MD_FINISH_CANCELLED: return "cancelled";
+    case MD_FINISH_GRAMMAR: return "grammar";
     }
     return "unknown";
 }
@@ -125,6 +126,9 @@ static md_status check_args(const md_seq *q, const md_generate_args *a, size_t n
     for (size_t i = 0; i < a->n_prompt; i++)
         MD_FAIL_IF(a->prompt[i] < 0 || (size_t)a->prompt[i] >= n_vocab, MD_ERR_ARGUMENT,
                    "prompt token %zu is %d, but the model has tokens 0 to %zu", i, a->prompt[i], n_vocab - 1);
+    MD_FAIL_IF(a->constraint && (size_t)md_constraint_n_vocab(a->constraint) != n_vocab, MD_ERR_ARGUMENT,
+               "the grammar was bound to a vocabulary of %d tokens, but the model has %zu",
+               md_constraint_n_vocab(a->constraint), n_vocab);
     const size_t room = room_of(q);
     MD_FAIL_IF(a->n_prompt > room, MD_ERR_LIMIT,
                "the prompt has %zu tokens, but of the context %zu positions are free: shorten it or give more context",
@@ -207,6 +211,35 @@ static md_status append_token(generation *g, int32_t token, bool *full, md_error
     return MD_OK;
 }
 
+/* The next token. *done: by the constraint there is none. */
+static md_status choose(generation *g, int32_t *token, bool *done, md_error *err)
+{
+    const md_generate_args *a = g->args;
+    const int32_t pos = md_seq_length(g->q) - 1;
+    *done = a->constraint && md_constraint_must_end(a->constraint);
+    if (!a->constraint || *done)
+        return *done ? MD_OK : md_sample(a->sampler, g->logits, pos, token, err);
+    const uint32_t *mask = md_constraint_mask(a->constraint);
+    bool any = false;
+    for (size_t i = 0; i < (g->n_vocab + 31) / 32 && !any; i++)
+        any = mask[i] != 0;
+    const bool limited = md_constraint_limited(a->constraint);
+    MD_FAIL_IF(
+        !any, limited ? MD_ERR_LIMIT : MD_ERR_FORMAT,
+        limited ? "after %d tokens of the answer the grammar goes on only beyond its limits on depth or "
+                  "alternatives: make it simpler"
+                : "after %d tokens of the answer the grammar allows none of the model's tokens: its vocabulary lacks "
+                  "a character that the grammar asks for",
+        (int)g->state->n);
+    return md_sample_masked(a->sampler, g->logits, mask, pos, token, err);
+}
+
+/* Does this token end the answer? With a constraint it always does: it was allowed only where the grammar may end. */
+static bool ends(const generation *g, int32_t token)
+{
+    return g->tokenizer && (!g->args->ignore_eog || g->args->constraint) && md_token_is_eog(g->tokenizer, token);
+}
+
 static md_status run_answer(generation *g, md_error *err)
 {
     const md_generate_args *a = g->args;
@@ -215,10 +248,13 @@ static md_status run_answer(generation *g, md_error *err)
         g->result.logits_hash = md_logits_hash(g->result.logits_hash, g->logits, g->n_vocab);
         if (st->n == g->max_tokens)
             return show_rest(g, MD_FINISH_LENGTH, err);
-        int32_t token;
-        MD_TRY(md_sample(a->sampler, g->logits, md_seq_length(g->q) - 1, &token, err));
-        if (!a->ignore_eog && g->tokenizer && md_token_is_eog(g->tokenizer, token))
-            return show_rest(g, MD_FINISH_EOG, err);
+        int32_t token = -1;
+        bool done;
+        MD_TRY(choose(g, &token, &done, err));
+        if (done || ends(g, token))
+            return show_rest(g, done ? MD_FINISH_GRAMMAR : MD_FINISH_EOG, err);
+        if (a->constraint)
+            MD_TRY(md_constraint_accept(a->constraint, token, err));
         md_sampler_accept(a->sampler, token);
         st->token[st->n++] = token;
         md_stop_verdict verdict;
@@ -259,6 +295,12 @@ static md_status prepare(generation *g, md_error *err)
 {
     const md_generate_args *a = g->args;
     const md_model *model = md_session_model(g->session);
+    const md_model_info *info = md_model_get_info(model);
+    MD_FAIL_IF(!info->causal || !info->has_logits, MD_ERR_UNSUPPORTED,
+               "'%s' is an encoder, which makes vectors of texts and does not go on with them: use 'medley embed'",
+               info->arch);
+    MD_FAIL_IF(g->session->args.hidden_only, MD_ERR_ARGUMENT,
+               "the session gives hidden states only; answers need logits");
     g->n_vocab = (size_t)md_model_get_info(model)->n_vocab;
     MD_TRY(check_args(g->q, a, g->n_vocab, err));
     MD_TRY(md_stop_init(&g->stop, a->stop, a->n_stop, a->on_text, a->user, err));

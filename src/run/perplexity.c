@@ -101,8 +101,14 @@ static md_status prepare(scoring *sc, size_t n_tokens, md_error *err)
     MD_FAIL_IF(room < sc->n_ctx, MD_ERR_LIMIT, "a window needs %d positions, but the session has %d free", sc->n_ctx,
                room);
     const md_model *model = md_session_model(sc->session);
+    const md_model_info *info = md_model_get_info(model);
+    MD_FAIL_IF(
+        !info->causal || !info->has_logits || sc->session->args.hidden_only, MD_ERR_UNSUPPORTED,
+        "text has no perplexity under '%s' here: it takes a model whose positions see only what comes before, and "
+        "logits",
+        info->arch);
     const md_tokenizer *t = md_model_tokenizer(model);
-    sc->n_vocab = (size_t)md_model_get_info(model)->n_vocab;
+    sc->n_vocab = (size_t)info->n_vocab;
     for (size_t i = 0; i < n_tokens; i++)
         MD_FAIL_IF(sc->tokens[i] < 0 || (size_t)sc->tokens[i] >= sc->n_vocab, MD_ERR_ARGUMENT,
                    "token %zu is %d, but the model has tokens 0 to %zu", i, sc->tokens[i], sc->n_vocab - 1);

@@ -3,45 +3,19 @@
  * The sampler: docs/sampling.md is its definition. Everything is computed in double with IEEE operations and the engine's
  * own exp and log, in an order that is part of the definition, so a choice is the same on every machine. Refuses
  * logits that hold a NaN or an infinity above; minus infinity forbids a token. One thread at a time.
- * Papers: Holtzman et al. 2020 (nucleus), Nguyen et al. 2024 (min-p), Meister et al. 2022 (locally typical), Keskar et
- * al. 2019 (repetition penalty). */
-#include "run/sample.h"
+ * Here: arguments, memory, logits; filters in sample_filter.c. Keskar et al. 2019 (repetition penalty). */
+#include "run/sample_inner.h"
 
 #include "base/mathd.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/status.h"
-#include "run/candidates.h"
 
 #include <math.h>
-#include <stdbool.h>
 #include <string.h>
 
 #define MAX_PENALTY_LAST 4096
-
-struct md_sampler {
-    md_sampler_args args; /* args.bias: owned here */
-    int32_t n_vocab;
-    double log_min_p;
-    double *logit;           /* [n_vocab] after bias and penalties; -INFINITY: forbidden */
-    double *weight;          /* [n_vocab] unnormalised probabilities of the candidates */
-    md_candidate *candidate; /* [n_vocab] */
-
-    /* What the penalties look at, all NULL while they are off: the last tokens in a ring, and for each token how often it
-     * is in there and which slot holds its latest occurrence, so that each is penalised once. */
-    int32_t *ring;    /* [penalty_last] */
-    uint16_t *count;  /* [n_vocab] */
-    uint16_t *latest; /* [n_vocab], valid where count > 0 */
-    int32_t n_ring, next_slot;
-};
-
-/* The candidates of one choice. */
-typedef struct choice {
-    const md_sampler *s;
-    md_candidates c;
-    double best; /* the largest logit, what weights are relative to */
-    bool cut;    /* some filter has dropped candidates: sums go by rank; until then by id */
-} choice;
+#define XTC_STREAM       (UINT64_C(1) << 32) /* random numbers apart from those of every choice */
 
 void md_sampler_args_default(md_sampler_args *a)
 {
@@ -53,6 +27,12 @@ void md_sampler_args_default(md_sampler_args *a)
         .typical_p = 1.0f,
         .repetition_penalty = 1.0f,
         .penalty_last = 64,
+        .dry_base = 1.75f,
+        .dry_allowed_length = 2,
+        .dry_penalty_last = 4096,
+        .xtc_threshold = 0.1f,
+        .mirostat_tau = 5.0f,
+        .mirostat_eta = 0.1f,
     };
 }
 
@@ -69,6 +49,24 @@ static md_status check_penalties(const md_sampler_args *a, md_error *err)
     return MD_OK;
 }
 
+static md_status check_later_filters(const md_sampler_args *a, md_error *err)
+{
+    MD_FAIL_IF(!(a->top_n_sigma >= 0.0f && a->top_n_sigma < INFINITY), MD_ERR_ARGUMENT,
+               "top-n-sigma is %g; give a number of standard deviations from 0 (off) up", (double)a->top_n_sigma);
+    MD_FAIL_IF(!(a->xtc_probability >= 0.0f && a->xtc_probability <= 1.0f), MD_ERR_ARGUMENT,
+               "the probability of XTC is %g; give a number from 0 (off) to 1", (double)a->xtc_probability);
+    MD_FAIL_IF(a->xtc_probability > 0.0f && !(a->xtc_threshold > 0.0f && a->xtc_threshold <= 1.0f), MD_ERR_ARGUMENT,
+               "the threshold of XTC is %g; give a probability above 0 and at most 1", (double)a->xtc_threshold);
+    MD_FAIL_IF(a->mirostat < 0 || a->mirostat > 2, MD_ERR_ARGUMENT, "mirostat is %d; give 0 (off), 1 or 2",
+               a->mirostat);
+    MD_FAIL_IF(a->mirostat && !(a->mirostat_tau >= 0.0f && a->mirostat_tau < 1000.0f), MD_ERR_ARGUMENT,
+               "mirostat is to hold a surprise of %g bits; give a number from 0 to below 1000",
+               (double)a->mirostat_tau);
+    MD_FAIL_IF(a->mirostat && !(a->mirostat_eta >= 0.0f && a->mirostat_eta < INFINITY), MD_ERR_ARGUMENT,
+               "mirostat's learning rate is %g; give a number from 0 up", (double)a->mirostat_eta);
+    return MD_OK;
+}
+
 static md_status check_args(const md_sampler_args *a, int32_t n_vocab, md_error *err)
 {
     MD_FAIL_IF(n_vocab < 1, MD_ERR_ARGUMENT, "a sampler needs a vocabulary of at least 1 token, not %d", n_vocab);
@@ -82,6 +80,8 @@ static md_status check_args(const md_sampler_args *a, int32_t n_vocab, md_error 
     MD_FAIL_IF(!(a->typical_p > 0.0f && a->typical_p <= 1.0f), MD_ERR_ARGUMENT,
                "typical-p is %g; give a share above 0 and at most 1 (1: off)", (double)a->typical_p);
     MD_TRY(check_penalties(a, err));
+    MD_TRY(md_dry_check(a, err));
+    MD_TRY(check_later_filters(a, err));
     MD_FAIL_IF(a->n_bias > 0 && !a->bias, MD_ERR_ARGUMENT, "%zu logit biases were announced and none given", a->n_bias);
     for (size_t i = 0; i < a->n_bias; i++) {
         const md_logit_bias *b = &a->bias[i];
@@ -115,6 +115,8 @@ static bool take_memory(md_sampler *s, const md_sampler_args *args)
         if (!s->ring || !s->count || !s->latest)
             return false;
     }
+    if (md_dry_on(args) && !md_dry_init(s, args))
+        return false;
     if (args->n_bias > 0) {
         md_logit_bias *bias = md_calloc(args->n_bias, sizeof *bias);
         if (!bias)
@@ -136,12 +138,15 @@ md_status md_sampler_new(const md_sampler_args *args, int32_t n_vocab, md_sample
     s->args = *args;
     s->args.bias = NULL;
     s->args.n_bias = 0;
+    s->args.dry_breaker = NULL;
+    s->args.tokenizer = NULL;
     s->n_vocab = n_vocab;
     s->log_min_p = md_log_d((double)args->min_p);
     if (!take_memory(s, args)) {
         md_sampler_free(s);
         return md_fail_memory(err, "a sampler");
     }
+    md_sampler_reset(s);
     *out = s;
     return MD_OK;
 }
@@ -157,6 +162,7 @@ void md_sampler_free(md_sampler *s)
     md_free(s->ring);
     md_free(s->count);
     md_free(s->latest);
+    md_dry_done(&s->dry);
     md_free(s);
 }
 
@@ -165,10 +171,8 @@ int32_t md_sampler_n_vocab(const md_sampler *s)
     return s->n_vocab;
 }
 
-void md_sampler_accept(md_sampler *s, int32_t token)
+static void remember(md_sampler *s, int32_t token)
 {
-    if (!s->ring || token < 0 || token >= s->n_vocab)
-        return;
     if (s->n_ring == s->args.penalty_last)
         s->count[s->ring[s->next_slot]]--;
     else
@@ -179,11 +183,28 @@ void md_sampler_accept(md_sampler *s, int32_t token)
     s->next_slot = s->next_slot + 1 == s->args.penalty_last ? 0 : s->next_slot + 1;
 }
 
+void md_sampler_accept(md_sampler *s, int32_t token)
+{
+    if (token < 0 || token >= s->n_vocab)
+        return;
+    if (token == s->sampled)
+        s->mu -= (double)s->args.mirostat_eta * (s->surprise - (double)s->args.mirostat_tau);
+    s->sampled = -1;
+    if (s->ring)
+        remember(s, token);
+    if (s->dry.past)
+        md_dry_accept(&s->dry, token);
+}
+
 void md_sampler_reset(md_sampler *s)
 {
     for (int32_t i = 0; i < s->n_ring; i++)
         s->count[s->ring[i]] = 0;
     s->n_ring = s->next_slot = 0;
+    s->mu = 2.0 * (double)s->args.mirostat_tau;
+    s->sampled = -1;
+    if (s->dry.past)
+        md_dry_reset(&s->dry);
 }
 
 /* ---- logits ---- */
@@ -213,7 +234,8 @@ static md_status refuse_logits(const md_sampler *s, const float *logits, int32_t
 }
 
 /* Fills s->logit and finds the likeliest token, the lowest id among equals. */
-static md_status take_logits(md_sampler *s, const float *logits, int32_t pos, int32_t *best, md_error *err)
+static md_status take_logits(md_sampler *s, const float *logits, const uint32_t *mask, int32_t pos, int32_t *best,
+                             md_error *err)
 {
     bool sound = true, any = false;
     for (int32_t i = 0; i < s->n_vocab; i++) {
@@ -223,174 +245,54 @@ static md_status take_logits(md_sampler *s, const float *logits, int32_t pos, in
     }
     if (!sound || !any)
         return refuse_logits(s, logits, pos, err);
+    for (int32_t i = 0; mask && i < s->n_vocab; i++)
+        if (!(mask[i >> 5] >> (i & 31) & 1))
+            s->logit[i] = -INFINITY;
     for (size_t i = 0; i < s->args.n_bias; i++)
         s->logit[s->args.bias[i].token] += (double)s->args.bias[i].bias;
     penalise(s);
+    if (s->dry.past)
+        md_dry_penalise(s);
     int32_t b = 0;
     for (int32_t i = 1; i < s->n_vocab; i++)
         if (s->logit[i] > s->logit[b])
             b = i;
     MD_FAIL_IF(s->logit[b] == -INFINITY, MD_ERR_ARGUMENT,
-               "the logit bias forbids every token that the model allows after position %d", pos);
+               "the logit bias forbids every token that the model%s allows after position %d",
+               mask ? " or the grammar" : "", pos);
     *best = b;
     return MD_OK;
 }
 
-/* ---- filters ---- */
-
-static void weigh(const choice *ch, double temperature)
+md_status md_sample_masked(md_sampler *s, const float *logits, const uint32_t *mask, int32_t pos, int32_t *out,
+                           md_error *err)
 {
-    const md_sampler *s = ch->s;
-    for (size_t i = 0; i < ch->c.n; i++) {
-        const int32_t id = ch->c.at[i].id;
-        s->weight[id] = md_exp_d((s->logit[id] - ch->best) / temperature);
-    }
-}
-
-/* Sum of the weights: by rank once something was cut, by id before that. */
-static double total_weight(choice *ch)
-{
-    const md_sampler *s = ch->s;
-    double sum = 0.0;
-    if (ch->cut) {
-        for (size_t r = 0; r < ch->c.n; r++)
-            sum += s->weight[md_candidates_rank(&ch->c, r)->id];
-        return sum;
-    }
-    for (int32_t id = 0; id < s->n_vocab; id++)
-        if (s->logit[id] > -INFINITY)
-            sum += s->weight[id];
-    return sum;
-}
-
-/* Before anything is ranked: drops candidates so light that all of them together are less than half of what a walk down
- * the ranks to `share` of the total leaves over. The walk never gets to them, so this changes no result; it spares
- * ranking them. Half leaves rounding a margin that it cannot use up. */
-static void skip_light(choice *ch, double share, double total)
-{
-    if (ch->cut)
-        return;
-    const double floor = 0.5 * (1.0 - share) * total / (double)ch->c.n;
-    size_t n = 0;
-    for (size_t i = 0; i < ch->c.n; i++)
-        if (ch->s->weight[ch->c.at[i].id] >= floor)
-            ch->c.at[n++] = ch->c.at[i];
-    ch->c.n = n;
-    md_candidates_start(&ch->c);
-}
-
-/* How many ranks it takes until their weights sum to at least `enough`; all if they do not. */
-static size_t ranks_until(choice *ch, double enough)
-{
-    double sum = 0.0;
-    for (size_t r = 0; r < ch->c.n; r++) {
-        sum += ch->s->weight[md_candidates_rank(&ch->c, r)->id];
-        if (sum >= enough)
-            return r + 1;
-    }
-    return ch->c.n;
-}
-
-static void filter_top_k(choice *ch)
-{
-    const int32_t k = ch->s->args.top_k;
-    if (k == 0 || (size_t)k >= ch->c.n)
-        return;
-    md_candidates_keep_best(&ch->c, (size_t)k);
-    ch->cut = true;
-}
-
-/* Keeps the tokens whose surprise is nearest to the expected one, up to a share of the probability. */
-static void filter_typical(choice *ch)
-{
-    const md_sampler *s = ch->s;
-    const double share = (double)s->args.typical_p;
-    if (share >= 1.0)
-        return;
-    weigh(ch, 1.0);
-    const double total = total_weight(ch);
-    double mean = 0.0; /* of the log weight */
-    for (size_t i = 0; i < ch->c.n; i++) {
-        const int32_t id = ch->cut ? md_candidates_rank(&ch->c, i)->id : ch->c.at[i].id;
-        mean += s->weight[id] * (s->logit[id] - ch->best);
-    }
-    mean /= total;
-    /* Surprise is log total - log weight and its expectation log total - mean: log total drops out of the distance. */
-    for (size_t i = 0; i < ch->c.n; i++)
-        ch->c.at[i].key = -fabs(mean - (s->logit[ch->c.at[i].id] - ch->best));
-    md_candidates_start(&ch->c);
-    md_candidates_keep_ranks(&ch->c, ranks_until(ch, share * total));
-    for (size_t i = 0; i < ch->c.n; i++)
-        ch->c.at[i].key = s->logit[ch->c.at[i].id];
-    md_candidates_start(&ch->c);
-    ch->cut = true;
-}
-
-static void filter_top_p(choice *ch)
-{
-    const double share = (double)ch->s->args.top_p;
-    if (share >= 1.0)
-        return;
-    weigh(ch, 1.0);
-    const double total = total_weight(ch);
-    skip_light(ch, share, total);
-    md_candidates_keep_ranks(&ch->c, ranks_until(ch, share * total));
-    ch->cut = true;
-}
-
-/* Compares logits with the log of the share: the same set as comparing probabilities, without an exp. */
-static void filter_min_p(choice *ch)
-{
-    const md_sampler *s = ch->s;
-    if (s->args.min_p == 0.0f)
-        return;
-    if (ch->cut)
-        ch->best = md_candidates_rank(&ch->c, 0)->key;
-    size_t n = 0;
-    for (size_t i = 0; i < ch->c.n; i++)
-        if (ch->c.at[i].key - ch->best >= s->log_min_p)
-            ch->c.at[n++] = ch->c.at[i];
-    ch->c.n = n;
-    md_candidates_start(&ch->c);
-    ch->cut = true;
-}
-
-static int32_t draw(choice *ch, double uniform)
-{
-    if (ch->cut)
-        ch->best = md_candidates_rank(&ch->c, 0)->key;
-    weigh(ch, (double)ch->s->args.temperature);
-    const double total = total_weight(ch);
-    skip_light(ch, uniform, total);
-    const double target = uniform * total;
-    double sum = 0.0;
-    size_t r = 0;
-    for (; r + 1 < ch->c.n; r++) {
-        sum += ch->s->weight[md_candidates_rank(&ch->c, r)->id];
-        if (sum > target)
-            break;
-    }
-    return md_candidates_rank(&ch->c, r)->id;
-}
-
-md_status md_sample(md_sampler *s, const float *logits, int32_t pos, int32_t *out, md_error *err)
-{
-    *out = -1;
+    *out = s->sampled = -1;
     MD_FAIL_IF(pos < 0, MD_ERR_ARGUMENT, "position %d is not one: positions count from 0", pos);
     int32_t best = 0;
-    MD_TRY(take_logits(s, logits, pos, &best, err));
+    MD_TRY(take_logits(s, logits, mask, pos, &best, err));
     if (s->args.temperature == 0.0f) {
         *out = best;
         return MD_OK;
     }
-    choice ch = {.s = s, .c = {.at = s->candidate}, .best = s->logit[best]};
+    const uint64_t choice = s->args.choice;
+    md_choice ch = {.s = s,
+                    .c = {.at = s->candidate},
+                    .best = s->logit[best],
+                    .uniform = (double)md_rand_uniform(s->args.seed, choice, (uint64_t)pos),
+                    .chance = (double)md_rand_uniform(s->args.seed, XTC_STREAM | choice, (uint64_t)pos)};
     for (int32_t i = 0; i < s->n_vocab; i++)
         if (s->logit[i] > -INFINITY)
             s->candidate[ch.c.n++] = (md_candidate){.key = s->logit[i], .id = i};
-    filter_top_k(&ch);
-    filter_typical(&ch);
-    filter_top_p(&ch);
-    filter_min_p(&ch);
-    *out = draw(&ch, (double)md_rand_uniform(s->args.seed, s->args.choice, (uint64_t)pos));
+    if (s->args.mirostat) {
+        *out = s->sampled = md_choice_mirostat(&ch, &s->surprise);
+        return MD_OK;
+    }
+    *out = md_choice_filter_and_draw(&ch);
     return MD_OK;
+}
+
+md_status md_sample(md_sampler *s, const float *logits, int32_t pos, int32_t *out, md_error *err)
+{
+    return md_sample_masked(s, logits, NULL, pos, out, err);
 }

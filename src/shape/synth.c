@@ -5,7 +5,8 @@
  *
  *   D model width, N vocabulary, q all heads' queries, k all heads' keys (and values), a one head, H heads, h heads of
  *   keys, F dense FFN width, E experts, U experts used, X expert width, Y twice that, S shared width, R half a head,
- *   L layers, C context, O context before its extension, W window, 1 one */
+ *   L layers, C context, O context before its extension, W window, 1 one; e all experts, g what a router carries on, Q
+ *   three times that, d what the router reads, y constant experts, I rounds, 2 two */
 #include "shape/synth.h"
 #include "base/mem.h"
 #include "base/status.h"
@@ -39,6 +40,9 @@ enum feature {
     FUSED = 1 << 16,
     FACTORS = 1 << 17,
     TIED = 1 << 18,
+    ROUTER_BY_NAME = 1 << 19,
+    ENCODER = 1 << 20, /* BERT's: learned positions, norms after the residuals, biases, no gate and no output matrix */
+    /* what the named router asks for is at the top (synth.h) */
 };
 
 typedef struct family {
@@ -61,6 +65,8 @@ static const family families[] = {
     {"gpt-oss",
      QKV_BIAS | OUT_BIAS | MOE | EXPERT_BIAS | SINKS | POST_NORM | FF_IS_EXPERT | EXPERT_FF | WINDOW | YARN, 0,
      150000.0f, 1e-5f},
+    {"bert", ENCODER | QKV_BIAS | OUT_BIAS, 0, 10000.0f, 1e-12f},
+    {"medley-moe", HEAD_NORM | MOE | EXPERT_FF, SHARED | FUSED | LEGACY | ROUTER_BY_NAME, 10000.0f, 1e-6f},
 };
 // clang-format on
 
@@ -69,7 +75,7 @@ static const family families[] = {
 enum type_class { ATTN, FFN, EMBD, OUT, PLAIN, N_CLASSES }; /* PLAIN: F32 always */
 
 /* How values are drawn; see law_of. */
-enum law { MATRIX, ATTENTION, LOGITS, EMBEDDING, ROUTER, NORM, BIAS, SINK, FACTOR };
+enum law { MATRIX, ATTENTION, LOGITS, EMBEDDING, ROUTER, NORM, BIAS, SINK, FACTOR, THRESHOLD };
 
 typedef struct tensor_row {
     const char *name; /* %d: the layer, then the expert */
@@ -82,14 +88,29 @@ typedef struct tensor_row {
 // clang-format off
 static const tensor_row model_tensors[] = {
     {"token_embd.weight", "DN", EMBD, EMBEDDING, 0, 0},
-    {"output_norm.weight", "D", PLAIN, NORM, 0, 0},
-    {"output.weight", "DN", OUT, LOGITS, 0, TIED},
+    {"position_embd.weight", "DC", PLAIN, EMBEDDING, ENCODER, 0},
+    {"token_types.weight", "D2", PLAIN, EMBEDDING, ENCODER, 0},
+    {"token_embd_norm.weight", "D", PLAIN, NORM, ENCODER, 0},
+    {"token_embd_norm.bias", "D", PLAIN, BIAS, ENCODER, 0},
+    {"output_norm.weight", "D", PLAIN, NORM, 0, ENCODER},
+    {"output.weight", "DN", OUT, LOGITS, 0, TIED | ENCODER},
     {"rope_freqs.weight", "R", PLAIN, FACTOR, FACTORS, 0},
+    {"ffn_gate_gru_in.weight",    "gQ", PLAIN, MATRIX, MD_SYNTH_CARRIED, 0},
+    {"ffn_gate_gru_in.bias",      "Q",  PLAIN, BIAS,   MD_SYNTH_CARRIED, 0},
+    {"ffn_gate_gru_state.weight", "gQ", PLAIN, MATRIX, MD_SYNTH_CARRIED, 0},
+    {"ffn_gate_gru_state.bias",   "Q",  PLAIN, BIAS,   MD_SYNTH_CARRIED, 0},
+    {"recursion_gate.0.weight", "D", PLAIN, ROUTER, MD_SYNTH_RECURSION, 0},
+    {"recursion_gate.1.weight", "D", PLAIN, ROUTER, MD_SYNTH_RECURSION, 0},
+    {"recursion_gate.2.weight", "D", PLAIN, ROUTER, MD_SYNTH_RECURSION, 0},
 };
 
 static const tensor_row layer_tensors[] = {
-    {"blk.%d.attn_norm.weight",           "D",   PLAIN, NORM,      0,                  0},
-    {"blk.%d.ffn_norm.weight",            "D",   PLAIN, NORM,      0,                  POST_NORM},
+    {"blk.%d.attn_norm.weight",           "D",   PLAIN, NORM,      0,                  ENCODER},
+    {"blk.%d.ffn_norm.weight",            "D",   PLAIN, NORM,      0,                  POST_NORM | ENCODER},
+    {"blk.%d.attn_output_norm.weight",    "D",   PLAIN, NORM,      ENCODER,            0},
+    {"blk.%d.attn_output_norm.bias",      "D",   PLAIN, BIAS,      ENCODER,            0},
+    {"blk.%d.layer_output_norm.weight",   "D",   PLAIN, NORM,      ENCODER,            0},
+    {"blk.%d.layer_output_norm.bias",     "D",   PLAIN, BIAS,      ENCODER,            0},
     {"blk.%d.post_attention_norm.weight", "D",   PLAIN, NORM,      POST_NORM,          0},
     {"blk.%d.attn_q.weight",              "Dq",  ATTN,  ATTENTION, 0,                  0},
     {"blk.%d.attn_q.bias",                "q",   PLAIN, BIAS,      QKV_BIAS,           0},
@@ -104,10 +125,19 @@ static const tensor_row layer_tensors[] = {
     {"blk.%d.attn_q_norm.weight",         "q",   PLAIN, NORM,      FULL_NORM,          0},
     {"blk.%d.attn_k_norm.weight",         "k",   PLAIN, NORM,      FULL_NORM,          0},
     {"blk.%d.attn_sinks.weight",          "H",   PLAIN, SINK,      SINKS,              0},
-    {"blk.%d.ffn_gate.weight",            "DF",  FFN,   MATRIX,    0,                  MOE},
+    {"blk.%d.ffn_gate.weight",            "DF",  FFN,   MATRIX,    0,                  MOE | ENCODER},
     {"blk.%d.ffn_up.weight",              "DF",  FFN,   MATRIX,    0,                  MOE},
+    {"blk.%d.ffn_up.bias",                "F",   PLAIN, BIAS,      ENCODER,            0},
     {"blk.%d.ffn_down.weight",            "FD",  FFN,   MATRIX,    0,                  MOE},
-    {"blk.%d.ffn_gate_inp.weight",        "DE",  PLAIN, ROUTER,    MOE,                0},
+    {"blk.%d.ffn_down.bias",              "D",   PLAIN, BIAS,      ENCODER,            0},
+    {"blk.%d.ffn_gate_inp.weight",        "de",  PLAIN, ROUTER,    MOE,                MD_SYNTH_ROUNDS},
+    {"blk.%d.ffn_gate_inp.weight",        "DeI", PLAIN, ROUTER,    MD_SYNTH_ROUNDS,    0},
+    {"blk.%d.ffn_gate_proj.weight",       "Dg",  PLAIN, MATRIX,    MD_SYNTH_CARRIED,   0},
+    {"blk.%d.ffn_gate_res.weight",        "ee",  PLAIN, MATRIX,    MD_SYNTH_RESIDUAL,  0},
+    {"blk.%d.ffn_exp_threshold.weight",   "e",   PLAIN, THRESHOLD, MD_SYNTH_THRESHOLDS, 0},
+    {"blk.%d.ffn_exp_scale.weight",       "e",   PLAIN, NORM,      MD_SYNTH_EXPERT_SCALE, 0},
+    {"blk.%d.ffn_const.weight",           "Dy",  PLAIN, SINK,      MD_SYNTH_CONSTANT,  0},
+    {"blk.%d.ffn_const_inp.weight",       "D2y", PLAIN, MATRIX,    MD_SYNTH_CONSTANT,  0},
     {"blk.%d.ffn_gate_inp.bias",          "E",   PLAIN, BIAS,      EXPERT_BIAS,        0},
     {"blk.%d.ffn_gate_exps.weight",       "DXE", FFN,   MATRIX,    MOE,                FUSED | LEGACY},
     {"blk.%d.ffn_up_exps.weight",         "DXE", FFN,   MATRIX,    MOE,                FUSED | LEGACY},
@@ -142,7 +172,8 @@ static const struct {
     {"attention.head_count",                 'H', 0,            0},
     {"attention.head_count_kv",              'h', 0,            0},
     {"vocab_size",                           'N', 0,            0},
-    {"rope.dimension_count",                 'a', 0,            0},
+    {"rope.dimension_count",                 'a', 0,            ENCODER},
+    {"pooling_type",                         '1', ENCODER,      0},
     {"attention.key_length",                 'a', 0,            0},
     {"attention.value_length",               'a', 0,            0},
     {"expert_count",                         'E', MOE,          0},
@@ -173,11 +204,25 @@ static const struct {
 typedef struct synth {
     md_synth_spec spec;
     const family *family;
+    const md_synth_router *router; /* borrowed, or NULL */
+    int expert;                    /* whose tensor is under way */
     unsigned features;
     md_type type[N_CLASSES];
     md_synth_tensor *tensor; /* owned, [n_tensors] */
     size_t n_tensors, cap;
 } synth;
+
+/* Where experts have widths of their own, every other one is twice as wide. */
+static int width_of(const synth *s, int expert)
+{
+    return s->spec.n_ff_exp * (s->features & MD_SYNTH_WIDTHS && expert % 2 == 1 ? 2 : 1);
+}
+
+/* Numbers that a recurrent router carries from layer to layer. */
+static int carried(const synth *s)
+{
+    return s->spec.n_embd / 4 + 1;
+}
 
 static int64_t size_of(const synth *s, char letter)
 {
@@ -193,7 +238,7 @@ static int64_t size_of(const synth *s, char letter)
     case 'F': return p->n_ff;
     case 'E': return p->n_expert;
     case 'U': return p->n_expert_used;
-    case 'X': return p->n_ff_exp;
+    case 'X': return width_of(s, s->expert);
     case 'Y': return 2 * (int64_t)p->n_ff_exp;
     case 'S': return p->n_ff_shexp;
     case 'R': return p->head_dim / 2;
@@ -201,6 +246,13 @@ static int64_t size_of(const synth *s, char letter)
     case 'C': return p->n_ctx;
     case 'O': return p->n_ctx < YARN_FACTOR ? 1 : p->n_ctx / YARN_FACTOR;
     case 'W': return p->window;
+    case 'e': return p->n_expert + (s->router ? s->router->constant + s->router->copy + s->router->zero : 0);
+    case 'g': return carried(s);
+    case 'Q': return 3 * (int64_t)carried(s);
+    case 'd': return s->features & MD_SYNTH_CARRIED ? carried(s) : p->n_embd;
+    case 'y': return s->router ? s->router->constant : 0;
+    case 'I': return s->router ? s->router->rounds : 1;
+    case '2': return 2;
     default: return 1;
     }
 }
@@ -235,6 +287,7 @@ static md_status choose_features(synth *s, md_error *err)
         {FUSED, p->fused_gate_up, "gate and up fused"},
         {LEGACY, p->legacy_experts, "one tensor for each expert"},
         {FACTORS, p->rope_factors, "rope factors"},
+        {ROUTER_BY_NAME, p->router != NULL, "a router by name"},
     };
     s->features = s->family->has | (p->tied_output ? TIED : 0);
     for (size_t i = 0; i < COUNT(asked); i++) {
@@ -243,6 +296,11 @@ static md_status choose_features(synth *s, md_error *err)
         MD_FAIL_IF(!((s->family->has | s->family->may) & asked[i].feature), MD_ERR_ARGUMENT,
                    "architecture '%s' cannot have %s", s->family->arch, asked[i].what);
         s->features |= asked[i].feature;
+    }
+    if (p->router) {
+        MD_TRY(md_synth_router_find(p->router, &s->router, err));
+        s->features |= s->router->features | (s->router->constant > 0 ? MD_SYNTH_CONSTANT : 0) |
+                       (s->router->features & MD_SYNTH_WIDTHS ? LEGACY : 0);
     }
     MD_FAIL_IF((s->features & (FUSED | LEGACY)) && !(s->features & MOE), MD_ERR_ARGUMENT,
                "fused_gate_up and legacy_experts need n_expert");
@@ -263,10 +321,14 @@ static void fill_defaults(synth *s)
 {
     md_synth_spec *p = &s->spec;
     const bool moe = s->features & MOE;
+    if (s->router) {
+        default_to(&p->n_layer, s->router->n_layer);
+        default_to(&p->n_expert_used, s->router->n_used);
+    }
     default_to(&p->n_layer, 2);
     default_to(&p->n_embd, 64);
     default_to(&p->n_head, 4);
-    default_to(&p->n_head_kv, s->features & FULL_NORM || p->n_head % 2 ? p->n_head : p->n_head / 2);
+    default_to(&p->n_head_kv, s->features & (FULL_NORM | ENCODER) || p->n_head % 2 ? p->n_head : p->n_head / 2);
     if (p->n_head > 0)
         default_to(&p->head_dim, p->n_embd / p->n_head);
     if (p->n_embd > 0 && p->n_embd <= N_EMBD_MAX)
@@ -276,7 +338,7 @@ static void fill_defaults(synth *s)
     default_to(&p->n_ff_exp, moe ? p->n_embd / 2 : 0);
     default_to(&p->n_ff_shexp, s->features & SHARED ? p->n_ff_exp : 0);
     default_to(&p->n_vocab, 320);
-    default_to(&p->n_ctx, 4096);
+    default_to(&p->n_ctx, s->features & ENCODER ? 512 : 4096);
     default_to(&p->window, s->features & WINDOW ? 12 : 0);
 }
 
@@ -332,8 +394,8 @@ static md_status choose_types(synth *s, md_error *err)
 static void law_of(const synth *s, enum law law, md_synth_tensor *t)
 {
     const float unit = 1.0f / sqrtf((float)t->dim[0]);
-    t->law = law == NORM || law == FACTOR ? MD_SYNTH_UNIFORM : MD_SYNTH_NORMAL;
-    t->center = law == NORM ? 1.0f : law == FACTOR ? 4.5f : 0.0f;
+    t->law = law == NORM || law == FACTOR || law == THRESHOLD ? MD_SYNTH_UNIFORM : MD_SYNTH_NORMAL;
+    t->center = law == NORM ? 1.0f : law == FACTOR ? 4.5f : law == THRESHOLD ? 0.15f : 0.0f;
     switch (law) {
     case MATRIX: t->spread = unit; break;
     case ATTENTION: t->spread = 1.5f * unit; break;
@@ -344,6 +406,7 @@ static void law_of(const synth *s, enum law law, md_synth_tensor *t)
     case BIAS: t->spread = 0.2f; break;
     case SINK: t->spread = 1.0f; break;
     case FACTOR: t->spread = 3.5f; break;
+    case THRESHOLD: t->spread = 0.05f; break;
     }
 }
 
@@ -379,6 +442,7 @@ static md_status plan_tensor(synth *s, const tensor_row *row, int layer, int exp
 {
     if (!applies(s, row->need, row->not ))
         return MD_OK;
+    s->expert = expert;
     md_synth_tensor t = {.type = s->type[row->cls], .n_dims = (int)strlen(row->dims)};
     snprintf(t.name, sizeof t.name, row->name, layer, expert);
     for (int i = 0; i < t.n_dims; i++)
@@ -399,6 +463,7 @@ static md_status plan_tensors(synth *s, md_error *err)
             for (int e = 0; e < s->spec.n_expert; e++)
                 MD_TRY(plan_tensor(s, &expert_tensors[i], layer, e, err));
     }
+    s->expert = 0;
     return MD_OK;
 }
 
@@ -408,6 +473,21 @@ static const char *key_of(const synth *s, const char *suffix, char key[96])
 {
     snprintf(key, 96, "%s.%s", s->family->arch, suffix);
     return key;
+}
+
+static md_status write_router_keys(const synth *s, md_gguf_writer *w, md_error *err)
+{
+    if (!s->router)
+        return MD_OK;
+    int *width = md_calloc((size_t)s->spec.n_expert, sizeof *width);
+    if (!width)
+        return md_fail_memory(err, "the widths of experts");
+    for (int e = 0; e < s->spec.n_expert; e++)
+        width[e] = width_of(s, e);
+    const md_status status = md_synth_router_keys(s->router, s->family->arch, width, s->spec.n_expert, carried(s), w,
+                                                  err);
+    md_free(width);
+    return status;
 }
 
 static md_status write_keys(const synth *s, md_gguf_writer *w, md_error *err)
@@ -423,11 +503,17 @@ static md_status write_keys(const synth *s, md_gguf_writer *w, md_error *err)
         if (applies(s, size_keys[i].need, size_keys[i].not ))
             MD_TRY(
                 md_gguf_set_u32(w, key_of(s, size_keys[i].suffix, key), (uint32_t)size_of(s, size_keys[i].size), err));
-    MD_TRY(md_gguf_set_f32(w, key_of(s, "attention.layer_norm_rms_epsilon", key), s->family->norm_eps, err));
-    MD_TRY(md_gguf_set_f32(w, key_of(s, "rope.freq_base", key), s->family->rope_base, err));
+    if (s->features & ENCODER) {
+        MD_TRY(md_gguf_set_f32(w, key_of(s, "attention.layer_norm_epsilon", key), s->family->norm_eps, err));
+        MD_TRY(md_gguf_set_bool(w, key_of(s, "attention.causal", key), false, err));
+    } else {
+        MD_TRY(md_gguf_set_f32(w, key_of(s, "attention.layer_norm_rms_epsilon", key), s->family->norm_eps, err));
+        MD_TRY(md_gguf_set_f32(w, key_of(s, "rope.freq_base", key), s->family->rope_base, err));
+    }
     for (size_t i = 0; i < COUNT(value_keys); i++)
         if (applies(s, value_keys[i].need, 0))
             MD_TRY(md_gguf_set_f32(w, key_of(s, value_keys[i].suffix, key), value_keys[i].value, err));
+    MD_TRY(write_router_keys(s, w, err));
     if (s->features & YARN)
         MD_TRY(md_gguf_set_string(w, key_of(s, "rope.scaling.type", key), "yarn", err));
     return md_synth_tokenizer(s->spec.n_vocab, w, err);

@@ -7,6 +7,7 @@
 #include "dtype/dtype.h"
 #include "format/gguf.h"
 #include <medley/unstable/synth.h>
+#include <stdbool.h>
 
 /* One tensor to write: where its values come from is a pure function of (seed, name, index). */
 typedef struct md_synth_tensor {
@@ -21,6 +22,43 @@ typedef struct md_synth_tensor {
 /* Gives the tensor's data to the writer, which expects it next. Types without an encoder get random codes under scales
  * that make the values about as large as `spread`. */
 md_status md_synth_fill(uint64_t seed, const md_synth_tensor *t, md_gguf_writer *w, md_error *err) MD_MUST_USE;
+
+/* What a router of docs/routers.md needs beyond a layer of experts. Bits of the maker's features, from the top. */
+enum {
+    MD_SYNTH_THRESHOLDS = 1 << 30,
+    MD_SYNTH_EXPERT_SCALE = 1 << 29,
+    MD_SYNTH_RESIDUAL = 1 << 28,
+    MD_SYNTH_WIDTHS = 1 << 27,
+    MD_SYNTH_ROUNDS = 1 << 26,
+    MD_SYNTH_CARRIED = 1 << 25,
+    MD_SYNTH_RECURSION = 1 << 24,
+    MD_SYNTH_CONSTANT = 1 << 23,
+};
+
+/* One key: text, true, a number that is not 0, or a count. */
+typedef struct md_synth_key {
+    const char *suffix; /* behind "ARCH." */
+    const char *text;
+    bool yes;
+    float f32;
+    uint32_t u32;
+} md_synth_key;
+
+typedef struct md_synth_router {
+    const char *name;
+    unsigned features;
+    int n_layer, n_used;              /* what the router needs; 0: as usual */
+    int constant, copy, zero, rounds; /* 0: none */
+    bool encoder;
+    md_synth_key keys[4]; /* ended by suffix NULL, or full */
+} md_synth_router;
+
+md_status md_synth_router_find(const char *name, const md_synth_router **out, md_error *err) MD_MUST_USE;
+/* The names, one after the other; NULL after the last. */
+const char *md_synth_router_name(size_t i);
+/* width (n_expert): of each expert, where they differ. carried: numbers from layer to layer. */
+md_status md_synth_router_keys(const md_synth_router *r, const char *arch, const int *width, int n_expert, int carried,
+                               md_gguf_writer *w, md_error *err) MD_MUST_USE;
 
 /* Sets the tokenizer's keys: a byte-level BPE of exactly n_vocab tokens, and a chat template. */
 md_status md_synth_tokenizer(int n_vocab, md_gguf_writer *w, md_error *err) MD_MUST_USE;

@@ -2,7 +2,7 @@
  *
  * Mapped files, and output files that appear whole or not at all: after an error, a lost process, a full disk. */
 #include "base/file.h"
-#include "scratch.h"
+#include "support/scratch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,23 +13,9 @@
 
 enum { NOBODY = 65534 };
 
-static int set_up(void **state)
-{
-    *state = scratch_new();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    scratch_remove(*state);
-    return 0;
-}
-
 static const char *in(void **state, const char *name)
 {
-    static char path[1024];
-    snprintf(path, sizeof path, "%s/%s", (const char *)*state, name);
-    return path;
+    return scratch_path(*state, name);
 }
 
 static void assert_content(const char *path, const void *bytes, size_t n)
@@ -326,18 +312,16 @@ static void test_full_disk(void **state)
     assert_int_equal(WEXITSTATUS(how), 0);
 }
 
-#define IN_FOLDER(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_FOLDER(test_map_shows_the_whole_file),    IN_FOLDER(test_map_front),
-        IN_FOLDER(test_map_of_an_empty_file),        IN_FOLDER(test_map_refuses_what_is_no_file),
-        IN_FOLDER(test_out_writes_every_byte),       IN_FOLDER(test_out_without_commit_leaves_nothing),
-        IN_FOLDER(test_out_replaces_only_at_commit), IN_FOLDER(test_out_over_a_mapped_file),
-        IN_FOLDER(test_two_writers_of_one_name),     IN_FOLDER(test_out_in_the_working_folder),
-        IN_FOLDER(test_out_refuses_bad_targets),     IN_FOLDER(test_out_in_an_unwritable_folder),
-        IN_FOLDER(test_killed_while_writing),        IN_FOLDER(test_full_disk),
+        IN_SCRATCH(test_map_shows_the_whole_file),    IN_SCRATCH(test_map_front),
+        IN_SCRATCH(test_map_of_an_empty_file),        IN_SCRATCH(test_map_refuses_what_is_no_file),
+        IN_SCRATCH(test_out_writes_every_byte),       IN_SCRATCH(test_out_without_commit_leaves_nothing),
+        IN_SCRATCH(test_out_replaces_only_at_commit), IN_SCRATCH(test_out_over_a_mapped_file),
+        IN_SCRATCH(test_two_writers_of_one_name),     IN_SCRATCH(test_out_in_the_working_folder),
+        IN_SCRATCH(test_out_refuses_bad_targets),     IN_SCRATCH(test_out_in_an_unwritable_folder),
+        IN_SCRATCH(test_killed_while_writing),        IN_SCRATCH(test_full_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,7 +2,7 @@
  *
  * Memory and cores granted by made-up machines: cgroup v1, v2, containers, quotas, SMT. */
 #include "base/sys.h"
-#include "scratch.h"
+#include "support/scratch.h"
 
 #include <sched.h>
 
@@ -12,12 +12,6 @@ static int set_up(void **state)
 {
     *state = scratch_new();
     scratch_put(*state, "/proc/meminfo", "MemTotal:       16384 kB\nMemFree: 1 kB\nMemAvailable:    8192 kB\n");
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    scratch_remove(*state);
     return 0;
 }
 
@@ -284,7 +278,7 @@ static void test_this_machine(void **state)
     assert_true(took >= 0.0199 && took < 60);
 }
 
-#define ON_MACHINE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define ON_MACHINE(f) cmocka_unit_test_setup_teardown(f, set_up, scratch_teardown)
 
 int main(void)
 {

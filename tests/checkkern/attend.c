@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Attention over tiles: every table against section 7 of docs/numerics.md bit for bit, over windows, soft-capping and
- * sinks, with whatever an invisible column holds; and the scalar table against a plain softmax in double precision. */
+ * Attention over tiles: every table against section 7 of docs/numerics.md bit for bit, over windows, soft-capping, slopes
+ * and sinks, with whatever an invisible column holds; and the scalar table against a plain softmax in double precision. */
 #include "checkkern/check.h"
 #include "checkkern/definition.h"
 
@@ -10,7 +10,7 @@ enum { MAX_KEYS = 5 * MD_TILE, MAX_DIM = 128 };
 /* One query row at position `pos` over keys 0..pos. */
 typedef struct problem {
     int dim_k, dim_v, pos, window; /* window 0: none */
-    float scale, softcap;
+    float scale, softcap, slope;
     bool sink;
     float sink_logit;
     float q[MAX_DIM];
@@ -50,6 +50,8 @@ static void tile_by_definition(const problem *p, int first, int last, running *r
         float x = chain_by_definition(p->q, p->k[j], p->dim_k) * p->scale;
         if (p->softcap > 0.0f)
             x = p->softcap * tanh_by_definition(x / p->softcap);
+        if (p->slope != 0.0f)
+            x = fmaf(-p->slope, (float)(p->pos - j), x);
         s[j - start] = x;
         m = x > m ? x : m;
     }
@@ -119,6 +121,8 @@ static void attend_tiles(const md_kern *kern, const problem *p, fill unseen, flo
                                   .last = last,
                                   .scale = p->scale,
                                   .softcap = p->softcap,
+                                  .slope = p->slope,
+                                  .at = p->pos - start,
                                   .m = m,
                                   .l = l,
                                   .acc = acc});
@@ -160,6 +164,7 @@ static problem *shaped(int i)
     p->window = windows[random_below(COUNT(windows))];
     p->scale = 1.0f / sqrtf((float)p->dim_k);
     p->softcap = random_below(3) ? 0.0f : 3.0f;
+    p->slope = random_below(3) ? 0.0f : ldexpf(1.0f, -random_below(9));
     p->sink = random_below(2);
     return p;
 }
@@ -172,8 +177,9 @@ static void attention_follows_the_definition(void **state)
             problem *p = shaped(i);
             problem_fill(p, (fill)f);
             float expected[MAX_DIM], got[MAX_DIM], scalar[MAX_DIM];
-            const char *what = describe("%s attend %d/%d pos=%d window=%d softcap=%g sink=%d %s", kern->isa, p->dim_k,
-                                        p->dim_v, p->pos, p->window, (double)p->softcap, p->sink, fill_names[f]);
+            const char *what = describe("%s attend %d/%d pos=%d window=%d softcap=%g slope=%g sink=%d %s", kern->isa,
+                                        p->dim_k, p->dim_v, p->pos, p->window, (double)p->softcap, (double)p->slope,
+                                        p->sink, fill_names[f]);
             attend_by_definition(p, expected);
             attend_by_table(kern, p, FILL_ZERO, got);
             attend_by_table(scalar_table(), p, FILL_ZERO, scalar);
@@ -214,9 +220,10 @@ static void attend_exactly(const problem *p, double *out, double *spread)
         score[j] = dot * p->scale;
         if (p->softcap > 0.0f)
             score[j] = p->softcap * tanh(score[j] / p->softcap);
+        score[j] -= (double)p->slope * (p->pos - j);
         top = score[j] > top ? score[j] : top;
         const double off = (p->dim_k + 1) * 0x1p-24 * size * p->scale +
-                           (p->softcap > 0.0f ? p->softcap * 4 * 0x1p-23 : 0);
+                           (p->softcap > 0.0f ? p->softcap * 4 * 0x1p-23 : 0) + 0x1p-24 * fabs(score[j]);
         *spread = off > *spread ? off : *spread;
     }
     for (int d = 0; d < p->dim_v; d++)

@@ -5,6 +5,8 @@
 #ifndef MD_TEST_CHECKKERN_DEFINITION_H
 #define MD_TEST_CHECKKERN_DEFINITION_H
 
+#include "base/mathd.h"
+
 #include <math.h>
 #include <stdint.h>
 
@@ -61,6 +63,12 @@ static inline float exp_by_definition(float x)
 static inline float sigmoid_by_definition(float x)
 {
     return 1.0f / (1.0f + exp_by_definition(-x));
+}
+
+/* In double, whose exp and log are those of the rope angles. */
+static inline float softplus_by_definition(float x)
+{
+    return x <= 20.0f ? (float)md_log_d(1.0 + md_exp_d((double)x)) : x;
 }
 
 static inline float silu_by_definition(float x)

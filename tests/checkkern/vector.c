@@ -111,6 +111,82 @@ static void gelu_definition(const call *c)
         c->y[i] = gelu_by_definition(c->a[i]) * c->b[i];
 }
 
+/* c->a through a kernel that works in place and has no parameters. */
+#define IN_PLACE(name)                                                  \
+    static void name##_alone_kernel(const md_kern *kern, const call *c) \
+    {                                                                   \
+        kern->name(c->y, c->n);                                         \
+    }
+IN_PLACE(silu)
+IN_PLACE(gelu)
+IN_PLACE(gelu_erf)
+IN_PLACE(relu)
+IN_PLACE(softplus)
+
+static void silu_alone_definition(const call *c)
+{
+    for (int64_t i = 0; i < c->n; i++)
+        c->y[i] = silu_by_definition(c->a[i]);
+}
+
+static void gelu_alone_definition(const call *c)
+{
+    for (int64_t i = 0; i < c->n; i++)
+        c->y[i] = gelu_by_definition(c->a[i]);
+}
+
+static float gelu_erf_by_definition(float x)
+{
+    static const double coefficient[] = {0.17087277,  -0.82215223, 1.48851587, -1.13520398, 0.27886807,
+                                         -0.18628806, 0.09678418,  0.37409196, 1.00002368,  -1.26551223};
+    const double z = fabs((double)x) * 0.70710678118654752, t = 1.0 / (1.0 + 0.5 * z);
+    double p = coefficient[0];
+    for (int i = 1; i < 10; i++)
+        p = p * t + coefficient[i];
+    const double half = 0.5 * (t * md_exp_d(p - z * z));
+    return (float)((double)x * (x < 0.0f ? half : 1.0 - half));
+}
+
+static void gelu_erf_alone_definition(const call *c)
+{
+    for (int64_t i = 0; i < c->n; i++)
+        c->y[i] = gelu_erf_by_definition(c->a[i]);
+}
+
+static void relu_alone_definition(const call *c)
+{
+    for (int64_t i = 0; i < c->n; i++)
+        c->y[i] = c->a[i] < 0.0f ? 0.0f : c->a[i];
+}
+
+static void softplus_alone_definition(const call *c)
+{
+    for (int64_t i = 0; i < c->n; i++)
+        c->y[i] = softplus_by_definition(c->a[i]);
+}
+
+static void mul_into_kernel(const md_kern *kern, const call *c)
+{
+    kern->mul_into(c->y, c->b, c->n);
+}
+
+static void mul_into_definition(const call *c)
+{
+    for (int64_t i = 0; i < c->n; i++)
+        c->y[i] = c->a[i] * c->b[i];
+}
+
+static void clamp_kernel(const md_kern *kern, const call *c)
+{
+    kern->clamp(c->y, c->n, 0.75f);
+}
+
+static void clamp_definition(const call *c)
+{
+    for (int64_t i = 0; i < c->n; i++)
+        c->y[i] = c->a[i] > 0.75f ? 0.75f : c->a[i] < -0.75f ? -0.75f : c->a[i];
+}
+
 static void softcap_kernel(const md_kern *kern, const call *c)
 {
     kern->softcap(c->y, c->n, 30.0f);
@@ -201,6 +277,39 @@ static void bare_rms_definition(const call *c)
         c->y[i] = c->a[i] * r;
 }
 
+/* Weights and bias are both the second input. */
+static void layer_norm_kernel(const md_kern *kern, const call *c)
+{
+    kern->layer_norm(c->a, c->b, c->b, c->y, c->n, c->q);
+}
+
+static void layer_norm_in_place_kernel(const md_kern *kern, const call *c)
+{
+    kern->layer_norm(c->y, c->b, c->b, c->y, c->n, c->q);
+}
+
+static void bare_layer_norm_kernel(const md_kern *kern, const call *c)
+{
+    kern->layer_norm(c->a, NULL, NULL, c->y, c->n, c->q);
+}
+
+static void bare_layer_norm_definition(const call *c)
+{
+    const float mean = sum16_by_definition(c->a, c->n) / (float)c->n;
+    for (int64_t i = 0; i < c->n; i++)
+        c->y[i] = c->a[i] - mean;
+    const float r = 1.0f / sqrtf(dot16_by_definition(c->y, c->y, c->n) / (float)c->n + c->q);
+    for (int64_t i = 0; i < c->n; i++)
+        c->y[i] = c->y[i] * r;
+}
+
+static void layer_norm_definition(const call *c)
+{
+    bare_layer_norm_definition(c);
+    for (int64_t i = 0; i < c->n; i++)
+        c->y[i] = c->y[i] * c->b[i] + c->b[i];
+}
+
 static void dot_kernel(const md_kern *kern, const call *c)
 {
     if (c->n > 0)
@@ -224,6 +333,13 @@ static const subject subjects[] = {
     {"oai_mul in place", oai_in_place_kernel, oai_definition},
     {"silu_clamp_mul", silu_clamp_kernel, silu_clamp_definition},
     {"gelu_mul", gelu_kernel, gelu_definition},
+    {"silu", silu_alone_kernel, silu_alone_definition},
+    {"gelu", gelu_alone_kernel, gelu_alone_definition},
+    {"gelu_erf", gelu_erf_alone_kernel, gelu_erf_alone_definition},
+    {"relu", relu_alone_kernel, relu_alone_definition},
+    {"softplus", softplus_alone_kernel, softplus_alone_definition},
+    {"mul_into", mul_into_kernel, mul_into_definition},
+    {"clamp", clamp_kernel, clamp_definition},
     {"softcap", softcap_kernel, softcap_definition},
     {"add", add_kernel, add_definition},
     {"axpy", axpy_kernel, axpy_definition},
@@ -232,6 +348,9 @@ static const subject subjects[] = {
     {"rms_norm", rms_kernel, rms_definition},
     {"rms_norm in place", rms_in_place_kernel, rms_definition},
     {"rms_norm without weights", bare_rms_kernel, bare_rms_definition},
+    {"layer_norm", layer_norm_kernel, layer_norm_definition},
+    {"layer_norm in place", layer_norm_in_place_kernel, layer_norm_definition},
+    {"layer_norm without weights", bare_layer_norm_kernel, bare_layer_norm_definition},
     {"dot16", dot_kernel, dot_definition},
 };
 
@@ -285,6 +404,43 @@ static void gelu_is_near_the_exact_one(void **state)
     for (float x = -12.0f; x <= 12.0f; x += 0.0037f) {
         const double u = 0.7978845608028654 * (x + 0.044715 * (double)x * x * x), exact = 0.5 * x * (1.0 + tanh(u));
         assert_true(fabs(gelu_by_definition(x) - exact) <= 2e-6 * (1.0 + fabs(exact)));
+    }
+}
+
+/* The fit of erfc against the C library's, and softplus, in double. */
+static void gelu_erf_and_softplus_are_near_the_exact_ones(void **state)
+{
+    const md_kern *kern = table_of(state);
+    for (float x = -30.0f; x <= 30.0f; x += 0.0071f) {
+        float g = x, s = x;
+        kern->gelu_erf(&g, 1);
+        kern->softplus(&s, 1);
+        const double exact = 0.5 * (double)x * erfc(-(double)x * 0.70710678118654752), soft = log1p(exp((double)x));
+        assert_true(fabs((double)g - exact) <= 4e-7 * fabs(exact) + 0x1p-149);
+        /* below -20 the 1 in 1 + exp(x) leaves few of its bits; above 20 the result is x */
+        assert_true(fabs((double)s - soft) <= 0x1p-23 * soft + 0x1p-52);
+    }
+}
+
+static void layer_norm_is_near_the_exact_one(void **state)
+{
+    const md_kern *kern = table_of(state);
+    for (int n = 2; n < 3000; n = n * 3 + random_below(5)) {
+        tight tx;
+        const float *x = tight_floats(&tx, n, 0, FILL_UNIT);
+        float *y = malloc((size_t)n * sizeof *y);
+        double mean = 0, square = 0;
+        assert_non_null(y);
+        for (int i = 0; i < n; i++)
+            mean += (double)x[i] / n;
+        for (int i = 0; i < n; i++)
+            square += ((double)x[i] - mean) * ((double)x[i] - mean) / n;
+        kern->layer_norm(x, NULL, NULL, y, n, 1e-3f);
+        const double r = 1.0 / sqrt(square + (double)1e-3f);
+        for (int i = 0; i < n; i++) /* r is at most 32; the mean is off by some units of its largest partial sum */
+            assert_true(fabs((double)y[i] - ((double)x[i] - mean) * r) <= 32 * (n / 16 + 24) * 0x1p-24);
+        free(y);
+        free(tx.base);
     }
 }
 
@@ -535,6 +691,8 @@ int main(void)
         EACH_TABLE(softmax_gives_minus_infinity_no_share),
         cmocka_unit_test(gelu_is_near_the_exact_one),
         cmocka_unit_test(rms_norm_is_near_the_exact_one),
+        EACH_TABLE(gelu_erf_and_softplus_are_near_the_exact_ones),
+        EACH_TABLE(layer_norm_is_near_the_exact_one),
         EACH_TABLE(exp_is_near_the_exact_one),
         EACH_TABLE(exp_hardly_ever_falls),
         EACH_TABLE(exp_of_special_values),

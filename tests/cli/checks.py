@@ -10,13 +10,14 @@ import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import tempfile
 import time
 
 import terminal
 
-COMMANDS = ['run', 'inspect', 'tokenize', 'detokenize', 'eval', 'upcycle', 'completion', 'help']
+COMMANDS = ['run', 'inspect', 'tokenize', 'detokenize', 'template', 'eval', 'embed', 'upcycle', 'completion', 'help']
 
 
 class Skip(Exception):
@@ -363,6 +364,27 @@ def perplexity(w):
     assert short['windows'] == 2 and short['scored_tokens'] < o['scored_tokens']
 
 
+def vectors_together_and_apart(w):
+    """A text's vector does not depend on the texts beside it, on threads, or on the form of the output."""
+    texts = ['hello', 'the world ' * 30, 'and', 'a longer one than most of the others here']
+    with open(os.path.join(w.tmp, 'texts'), 'w') as f:
+        f.write('\n'.join(texts))
+    for model in ('{encoder}', '{moe}'):
+        together = w.ok('embed', model, *texts).splitlines()
+        assert len(set(together)) == len(texts)
+        assert [w.ok('embed', model, t).rstrip('\n') for t in texts] == together
+        assert w.ok('embed', model, '--file', '{tmp}/texts', '-t', '2').splitlines() == together
+        said = json.loads(w.ok('embed', model, '--file', '{tmp}/texts', '--json'))
+        w.ok('embed', model, '--file', '{tmp}/texts', '--raw-f32', '{tmp}/v.f32')
+        with open(os.path.join(w.tmp, 'v.f32'), 'rb') as f:
+            raw = struct.unpack(f'<{len(texts) * 64}f', f.read())
+        for i, line in enumerate(together):
+            vector = [float(x) for x in line.split()]
+            assert vector == said['texts'][i]['vector'], model
+            assert max(abs(a - b) for a, b in zip(vector, raw[64 * i:64 * i + 64])) < 1e-8
+            assert abs(sum(x * x for x in vector) - 1) < 1e-6
+
+
 def outputs_replace_what_was_there(w):
     path = os.path.join(w.tmp, 'l.f32')
     with open(path, 'w') as f:
@@ -621,7 +643,7 @@ ALL = [
     special_tokens_on_request, bytes_that_are_no_text, one_answer_in_json, same_seed_same_text, prompt_from_everywhere,
     stop_strings_and_limits, raw_text_and_templates, model_without_a_template, logit_bias_forbids_and_forces,
     masked_experts_are_not_used, notes_and_figures_can_be_silenced, logits_do_not_depend_on_chunks_or_threads,
-    routing_has_the_form_of_the_fixtures, fixtures_agree, perplexity, outputs_replace_what_was_there,
+    routing_has_the_form_of_the_fixtures, fixtures_agree, perplexity, vectors_together_and_apart, outputs_replace_what_was_there,
     upcycled_twin_says_the_same, dropped_neurons_are_counted, interrupt_while_writing, terminate_while_writing,
     kill_while_writing, interrupt_an_answer, interrupt_an_evaluation, full_disk, reader_that_goes_away,
     hostile_answer_on_a_terminal, progress_only_on_terminals, a_chat, chat_is_interrupted_and_left,

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Transcripts of the program: cases/*.txt, and what needs more than one command in checks.py. Standard library only.
+"""Transcripts of the program: cases/*.txt, and what needs more than one command in
+checks.py and conversations.py. Standard library only.
 
 usage: run.py --bin MEDLEY [--conformance DIR|none] [--only TEXT]
 
@@ -33,6 +34,7 @@ import traceback
 
 sys.dont_write_bytecode = True  # the source folder stays as it is
 import checks
+import conversations
 import gguf_edit
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -52,6 +54,7 @@ class World:
         self.paths = {'tmp': self.tmp}
         self._synth('dense', '--arch', 'llama')
         self._synth('moe', '--arch', 'qwen3moe', '--experts', '8', '--top-k', '2', '--seed', '1')
+        self._synth('encoder', '--arch', 'bert')
         self._synth('iq', '--arch', 'llama', '--type-ffn', 'IQ2_XXS', '--width', '256', '--ffn', '512')
         self._write('ids', ' '.join(str(i % 250) for i in range(40)))
         self._write('long', 'all work and no play ' * 60)
@@ -200,7 +203,7 @@ def main():
             stem = os.path.basename(path)[:-4]
             for name, directives in read_cases(path):
                 attempt(f'{stem}: {name}', lambda: run_case(world, directives))
-        for fn in checks.ALL:
+        for fn in checks.ALL + conversations.ALL:
             attempt(f'checks: {fn.__name__.replace("_", " ")}', lambda: fn(world))
     print('{passed} passed, {failed} failed, {skipped} skipped'.format(**count))
     sys.exit(count['failed'] > 0 or count['passed'] == 0)

@@ -2,10 +2,12 @@
  *
  * md_experts_run: the bits of section 8 of docs/numerics.md taken token by token, whatever the threads; nearness to
  * the same in double precision on decoded weights; and what it owes to a store, the failing one included. */
+#include "checkkern/definition.h"
 #include "expert/expert.h"
 #include "ops/ops_test.h"
 
-enum { MAX_T = 7, MAX_K = 4, N_EXPERTS = 6, LAYER = 1 };
+enum { MAX_T = 7, MAX_K = 4, N_EXPERTS = 6, N_OTHERS = 4, LAYER = 1, MAX_X = 512 };
+static const int32_t widths[] = {256, 512};
 
 /* Types of gate, up and down. MIXED: another triple for each expert. */
 typedef struct kinds {
@@ -35,8 +37,9 @@ typedef struct problem {
     float *x; /* (T, D) */
     int32_t pick[MAX_T * MAX_K];
     float weight[MAX_T * MAX_K];
-    float *expected_out; /* (T, K, D), before weighing */
-    float *expected;     /* (T, D) */
+    float *constant, *mix; /* (2, D), (2, 2, D): of the constant experts, if others are picked too */
+    float *expected_out;   /* (T, K, D), before weighing */
+    float *expected;       /* (T, D) */
 } problem;
 
 /* ---- making one ---- */
@@ -54,22 +57,33 @@ static void make_experts(problem *p, const kinds *k, bool extras)
     for (int e = 0; e < N_EXPERTS; e++) {
         const kinds *own = k->mixed ? &all_kinds[e % (COUNT(all_kinds) - 1)] : k;
         md_expert *x = &p->expert[e];
-        if (!p->fused)
-            x->gate = random_weight(own->gate, p->job.x, p->job.d, extras);
-        x->up = random_weight(own->up, p->fused ? 2 * p->job.x : p->job.x, p->job.d, extras);
-        x->down = random_weight(own->down, p->job.d, p->job.x, extras);
+        const int64_t width = p->job.n_width > 0 ? widths[e * 5 / 3 % 2] : p->job.x;
+        if (p->job.gated && !p->fused)
+            x->gate = random_weight(own->gate, width, p->job.d, extras);
+        x->up = random_weight(own->up, p->fused ? 2 * width : width, p->job.d, extras);
+        x->down = random_weight(own->down, p->job.d, width, extras);
     }
     p->layers[LAYER] = p->expert;
 }
 
+/* Two constant experts, a copy and a zero. */
+static void make_others(problem *p)
+{
+    p->constant = floats_new(2 * p->job.d, FILL_UNIT);
+    p->mix = floats_new(4 * p->job.d, FILL_UNIT);
+    p->job.others = (md_expert_others){
+        .n_constant = 2, .n_copy = 1, .n_zero = 1, .constant = p->constant, .mix = p->mix};
+}
+
 static void make_routing(problem *p)
 {
+    const int32_t n = N_EXPERTS + (p->constant ? N_OTHERS : 0);
     for (int32_t t = 0; t < p->t; t++)
         for (int32_t s = 0; s < p->job.top_k; s++) {
             const int32_t at = t * p->job.top_k + s;
             bool taken;
             do {
-                p->pick[at] = t == 2 ? -1 : random_below(N_EXPERTS + 1) - 1;
+                p->pick[at] = t == 2 ? -1 : random_below(n + 1) - 1;
                 taken = false;
                 for (int32_t o = t * p->job.top_k; o < at; o++)
                     taken = taken || (p->pick[at] >= 0 && p->pick[o] == p->pick[at]);
@@ -87,32 +101,45 @@ static void make_scratch(problem *p)
                              .out = floats_new(pairs * p->job.d, FILL_BITS),
                              .rows = rows_new(pairs, p->job.x),
                              .loaded = calloc(N_EXPERTS, sizeof *s->loaded),
-                             .pair = calloc((size_t)pairs, 4)};
+                             .pair = calloc((size_t)pairs, 4),
+                             .same = calloc(N_EXPERTS, 4),
+                             .mix = floats_new(2 * pairs, FILL_BITS)};
     s->group = (md_grouping){.active = calloc(N_EXPERTS, 4),
                              .first = calloc(N_EXPERTS + 1, 4),
                              .row = calloc((size_t)pairs, 4),
                              .slot = calloc((size_t)pairs, 4)};
-    assert_true(s->loaded && s->pair && s->group.active && s->group.first && s->group.row && s->group.slot);
+    assert_true(s->loaded && s->pair && s->same && s->group.active && s->group.first && s->group.row && s->group.slot);
 }
 
-static problem *problem_new(const md_kern *kern, const kinds *k, bool fused, bool extras, md_ffn_act act, int32_t t)
+/* What an expert layer may do beside the usual. */
+enum oddity { FUSED = 1, EXTRAS = 2, OAI = 4, NO_GATE = 8, WEIGH_INPUT = 16, UNEQUAL = 32, OTHERS = 64 };
+
+static problem *problem_new(const md_kern *kern, const kinds *k, unsigned odd, int32_t t)
 {
+    const bool extras = odd & EXTRAS;
+    const md_ffn_act act = odd & OAI ? MD_FFN_OAI : MD_FFN_SILU;
     problem *p = calloc(1, sizeof *p);
     assert_non_null(p);
     p->kern = kern;
-    p->fused = fused;
+    p->fused = odd & FUSED && !(odd & NO_GATE);
     p->t = t;
     p->job = (md_expert_job){.layer = LAYER,
                              .n_expert = N_EXPERTS,
                              .top_k = 1 + random_below(MAX_K),
                              .d = 256,
-                             .x = 256,
+                             .x = odd & UNEQUAL ? MAX_X : 256,
+                             .width = widths,
+                             .n_width = odd & UNEQUAL ? COUNT(widths) : 0,
+                             .gated = !(odd & NO_GATE),
+                             .weigh_input = odd & WEIGH_INPUT,
                              .act = act,
                              .alpha = 1.702f,
                              .limit = act == MD_FFN_OAI || extras ? 0.8f : 0.0f,
                              .expert = p->pick,
                              .weight = p->weight};
     make_experts(p, k, extras);
+    if (odd & OTHERS)
+        make_others(p);
     make_routing(p);
     make_scratch(p);
     p->in = rows_new(MAX_T, p->job.d);
@@ -136,6 +163,10 @@ static void problem_free(problem *p)
     rows_free(&s->rows);
     free((void *)s->loaded);
     free(s->pair);
+    free(s->same);
+    free(s->mix);
+    free(p->constant);
+    free(p->mix);
     free(s->group.active);
     free(s->group.first);
     free(s->group.row);
@@ -176,22 +207,47 @@ static void matrix_by_definition(const md_kern *kern, const md_weight *w, const 
     rows_free(&one);
 }
 
-static void expert_by_definition(const problem *p, int32_t e, const float *x, float *out)
+/* An expert that is no FFN. */
+static void other_by_definition(const problem *p, int32_t k, const float *x, float *out)
 {
-    const md_expert *w = &p->expert[e];
-    float gate_up[512], hidden[256];
-    if (p->fused) {
-        matrix_by_definition(p->kern, &w->up, x, gate_up);
-    } else {
-        matrix_by_definition(p->kern, &w->gate, x, gate_up);
-        matrix_by_definition(p->kern, &w->up, x, gate_up + p->job.x);
+    const int64_t d = p->job.d;
+    if (k >= 2) {
+        for (int64_t i = 0; i < d; i++)
+            out[i] = k == 2 ? x[i] : 0.0f;
+        return;
     }
-    if (p->job.act == MD_FFN_OAI)
-        p->kern->oai_mul(gate_up, gate_up + p->job.x, hidden, p->job.x, p->job.alpha, p->job.limit);
-    else if (p->job.limit > 0.0f)
-        p->kern->silu_clamp_mul(gate_up, gate_up + p->job.x, hidden, p->job.x, p->job.limit);
-    else
-        p->kern->silu_mul(gate_up, gate_up + p->job.x, hidden, p->job.x);
+    const float *w = p->mix + 2 * k * d, *v = p->constant + k * d;
+    const float a = dot16_by_definition(w, x, d), b = dot16_by_definition(w + d, x, d), top = a > b ? a : b;
+    const float e[2] = {exp_by_definition(a - top), exp_by_definition(b - top)}, sum = e[0] + e[1];
+    for (int64_t i = 0; i < d; i++)
+        out[i] = fmaf(e[1] / sum, v[i], e[0] / sum * x[i]);
+}
+
+/* scale: what the products of its input are multiplied by. */
+static void expert_by_definition(const problem *p, int32_t e, const float *x, float scale, float *out)
+{
+    if (e >= N_EXPERTS) {
+        other_by_definition(p, e - N_EXPERTS, x, out);
+        return;
+    }
+    const md_expert *w = &p->expert[e];
+    const int64_t width = w->down.cols;
+    float gate_up[2 * MAX_X], hidden[MAX_X], *up = p->job.gated ? gate_up + width : gate_up;
+    if (p->job.gated && !p->fused)
+        matrix_by_definition(p->kern, &w->gate, x, gate_up);
+    matrix_by_definition(p->kern, &w->up, x, p->fused ? gate_up : up);
+    for (int64_t i = 0; i < (p->job.gated ? 2 : 1) * width; i++)
+        gate_up[i] = gate_up[i] * scale;
+    if (!p->job.gated) {
+        for (int64_t i = 0; i < width; i++)
+            hidden[i] = up[i] / (1.0f + exp_by_definition(-up[i]));
+    } else if (p->job.act == MD_FFN_OAI) {
+        p->kern->oai_mul(gate_up, up, hidden, width, p->job.alpha, p->job.limit);
+    } else if (p->job.limit > 0.0f) {
+        p->kern->silu_clamp_mul(gate_up, up, hidden, width, p->job.limit);
+    } else {
+        p->kern->silu_mul(gate_up, up, hidden, width);
+    }
     matrix_by_definition(p->kern, &w->down, hidden, out);
 }
 
@@ -209,14 +265,16 @@ static void expect_by_definition(problem *p)
     const int64_t d = p->job.d;
     for (int32_t t = 0; t < p->t; t++) {
         double y[256] = {0};
-        for (int32_t e = 0; e < N_EXPERTS; e++) {
+        for (int32_t e = 0; e < N_EXPERTS + N_OTHERS; e++) {
             const int32_t s = slot_of(p, t, e);
             if (s < 0)
                 continue;
             float *out = p->expected_out + (t * p->job.top_k + s) * d;
-            expert_by_definition(p, e, p->x + t * d, out);
+            const float weight = p->weight[t * p->job.top_k + s];
+            const bool inside = p->job.weigh_input && e < N_EXPERTS;
+            expert_by_definition(p, e, p->x + t * d, inside ? weight : 1.0f, out);
             for (int64_t i = 0; i < d; i++)
-                y[i] = y[i] + (double)p->weight[t * p->job.top_k + s] * (double)out[i];
+                y[i] = y[i] + (inside ? 1.0 : (double)weight) * (double)out[i];
         }
         for (int64_t i = 0; i < d; i++)
             p->expected[t * d + i] = (float)y[i];
@@ -249,7 +307,7 @@ static int32_t n_picks(const problem *p)
 {
     int32_t n = 0;
     for (int32_t i = 0; i < p->t * p->job.top_k; i++)
-        n += p->pick[i] >= 0;
+        n += p->pick[i] >= 0 && p->pick[i] < N_EXPERTS;
     return n;
 }
 
@@ -268,13 +326,24 @@ static void check_bits(const md_ops *ops, void *ctx)
     guarded_done(&y, "md_experts_run");
 }
 
-static void each_problem(const md_kern *kern, void (*check)(problem *p, const kinds *k))
+static const unsigned usual[] = {0,   FUSED,       EXTRAS,       EXTRAS | FUSED,
+                                 OAI, OAI | FUSED, OAI | EXTRAS, OAI | EXTRAS | FUSED};
+static const unsigned odd[] = {NO_GATE,
+                               NO_GATE | EXTRAS | UNEQUAL | OTHERS,
+                               WEIGH_INPUT | UNEQUAL,
+                               WEIGH_INPUT | FUSED | OTHERS,
+                               WEIGH_INPUT | NO_GATE | UNEQUAL | OTHERS,
+                               UNEQUAL,
+                               UNEQUAL | FUSED | EXTRAS,
+                               UNEQUAL | OAI | OTHERS,
+                               OTHERS};
+
+static void each_problem(const md_kern *kern, const unsigned *variant, int n, void (*check)(problem *p, const kinds *k))
 {
     for (int k = 0; k < COUNT(all_kinds); k++)
-        for (int variant = 0; variant < 8; variant++) {
-            const bool fused = variant & 1, extras = variant & 2;
-            problem *p = problem_new(kern, &all_kinds[k], fused, extras, variant & 4 ? MD_FFN_OAI : MD_FFN_SILU,
-                                     variant == 0 ? 1 : 3 + random_below(MAX_T - 2));
+        for (int i = 0; i < n; i++) {
+            problem *p = problem_new(kern, &all_kinds[k], variant[i],
+                                     variant[i] == 0 ? 1 : 3 + random_below(MAX_T - 2));
             expect_by_definition(p);
             check(p, &all_kinds[k]);
             problem_free(p);
@@ -289,7 +358,8 @@ static void check_under_every_cut(problem *p, const kinds *k)
 
 static void experts_give_the_bits_of_the_definition(void **state)
 {
-    each_problem(table_of(state), check_under_every_cut);
+    each_problem(table_of(state), usual, COUNT(usual), check_under_every_cut);
+    each_problem(table_of(state), odd, COUNT(odd), check_under_every_cut);
 }
 
 /* The promise to upcycled models: copies of one expert under a normalising router are that expert, bit for bit. */
@@ -306,7 +376,7 @@ static void check_copies(problem *p, const kinds *k)
         for (int e = 0; e < N_EXPERTS; e++)
             logits[e] = random_unit() * 5.0f;
         md_route(p->kern, &r, logits, NULL, NULL, work, p->pick + t * r.top_k, p->weight + t * r.top_k);
-        expert_by_definition(p, 0, p->x + t * p->job.d, p->expected + t * p->job.d);
+        expert_by_definition(p, 0, p->x + t * p->job.d, 1.0f, p->expected + t * p->job.d);
         for (int32_t s = 0; s < r.top_k; s++)
             memcpy(p->expected_out + (t * r.top_k + s) * p->job.d, p->expected + t * p->job.d, (size_t)p->job.d * 4);
     }
@@ -316,13 +386,13 @@ static void check_copies(problem *p, const kinds *k)
 
 static void copies_of_one_expert_are_that_expert(void **state)
 {
-    each_problem(table_of(state), check_copies);
+    each_problem(table_of(state), usual, COUNT(usual), check_copies);
 }
 
 static void no_rows_and_empty_slots_run_no_expert(void **state)
 {
     const md_kern *kern = table_of(state);
-    problem *p = problem_new(kern, &all_kinds[0], false, false, MD_FFN_SILU, 4);
+    problem *p = problem_new(kern, &all_kinds[0], 0, 4);
     memset(p->pick, -1, sizeof p->pick);
     expect_by_definition(p); /* zeros */
     under_every_cut(kern, check_bits, p);
@@ -423,7 +493,7 @@ static void check_nearness(problem *p, const kinds *k)
 static void experts_are_near_the_exact_ones(void **state)
 {
     (void)state;
-    each_problem(scalar_table(), check_nearness);
+    each_problem(scalar_table(), usual, COUNT(usual), check_nearness);
 }
 
 /* ---- stores ---- */
@@ -501,7 +571,7 @@ static void check_store(const md_ops *ops, void *ctx)
 static void what_is_taken_from_a_store_is_given_back(void **state)
 {
     const md_kern *kern = table_of(state);
-    problem *p = problem_new(kern, &all_kinds[3], false, false, MD_FFN_SILU, 3);
+    problem *p = problem_new(kern, &all_kinds[3], 0, 3);
     expect_by_definition(p);
     under_every_cut(kern, check_store, p);
     problem_free(p);

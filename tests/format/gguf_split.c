@@ -2,7 +2,7 @@
  *
  * Split GGUF files: any part opens the whole; parts that are missing, renamed or from elsewhere are named. */
 #include "support/fixtures.h"
-#include "tmpdir.h"
+#include "support/scratch.h"
 
 #include "format/gguf.h"
 #include <string.h>
@@ -19,7 +19,7 @@ static const char *part_path(void **state, int no, int count)
 {
     char name[64];
     snprintf(name, sizeof name, "model-%05d-of-%05d.gguf", no + 1, count);
-    return in_tmpdir(*state, name);
+    return scratch_path(*state, name);
 }
 
 /* Writes a part with tensors "t<first>" to "t<first + n - 1>", each holding its number. */
@@ -47,7 +47,7 @@ static void write_part(const char *path, unsigned no, unsigned count, unsigned t
 /* Part 1 has no tensors, part 2 has two, part 3 one. */
 static int setup(void **state)
 {
-    if (tmpdir_setup(state) != 0)
+    if (scratch_setup(state) != 0)
         return -1;
     write_part(part_path(state, 0, 3), 0, 3, 3, 0, 0);
     write_part(part_path(state, 1, 3), 1, 3, 3, 0, 2);
@@ -111,11 +111,11 @@ static void a_missing_part_is_named(void **state)
 
 static void a_renamed_part_is_refused(void **state)
 {
-    const char *other = in_tmpdir(*state, "renamed.gguf");
+    const char *other = scratch_path(*state, "renamed.gguf");
     assert_int_equal(rename(part_path(state, 0, 3), other), 0);
     expect_refused(other, MD_ERR_FORMAT, "its name must end in -00001-of-00003.gguf, or");
     other = part_path(state, 0, 4);
-    assert_int_equal(rename(in_tmpdir(*state, "renamed.gguf"), other), 0);
+    assert_int_equal(rename(scratch_path(*state, "renamed.gguf"), other), 0);
     expect_refused(other, MD_ERR_FORMAT, "named as part 1 of 4 but says inside that it is part 1 of 3");
 }
 
@@ -151,7 +151,7 @@ static void a_damaged_part_is_named(void **state)
 
 static void one_part_of_one_needs_no_name(void **state)
 {
-    const char *path = in_tmpdir(*state, "single.gguf");
+    const char *path = scratch_path(*state, "single.gguf");
     write_part(path, 0, 1, 2, 0, 2);
     md_gguf *g;
     OK(md_gguf_open(path, MD_GGUF_MAP, &g, &err));
@@ -173,7 +173,7 @@ static void bytes_of_a_part_are_parsed_alone(void **state)
 
 int main(void)
 {
-#define WITH_PARTS(f) cmocka_unit_test_setup_teardown(f, setup, tmpdir_teardown)
+#define WITH_PARTS(f) cmocka_unit_test_setup_teardown(f, setup, scratch_teardown)
     const struct CMUnitTest tests[] = {
         WITH_PARTS(any_part_opens_the_whole),         WITH_PARTS(a_missing_part_is_named),
         WITH_PARTS(a_renamed_part_is_refused),        WITH_PARTS(parts_must_belong_together),

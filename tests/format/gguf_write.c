@@ -3,7 +3,7 @@
  * The GGUF writer: what it writes the reader gives back, keys replaced in place, data counted to the byte, misuse and
  * full disks answered with an error and no file. */
 #include "support/fixtures.h"
-#include "tmpdir.h"
+#include "support/scratch.h"
 
 #include "base/mem.h"
 #include "format/gguf.h"
@@ -102,7 +102,7 @@ static void check_tensors(const md_gguf *g)
 
 static void round_trip(void **state)
 {
-    const char *path = in_tmpdir(*state, "x.gguf");
+    const char *path = scratch_path(*state, "x.gguf");
     md_gguf_writer *w;
     OK(md_gguf_writer_new(path, &w, &err));
     add_every_kind(w);
@@ -118,7 +118,7 @@ static void round_trip(void **state)
     assert_int_equal(access(path, F_OK), -1);
     OK(md_gguf_commit(w, &err));
     md_gguf_writer_close(w);
-    assert_int_equal(tmpdir_files(*state, 0), 1);
+    assert_int_equal(scratch_count(*state), 1);
 
     md_gguf *g;
     OK(md_gguf_open(path, MD_GGUF_MAP, &g, &err));
@@ -142,7 +142,7 @@ static void write_tensors(md_gguf_writer *w)
 static void copies_keys(void **state)
 {
     md_gguf_writer *w;
-    const char *first = in_tmpdir(*state, "1.gguf"), *second = in_tmpdir(*state, "2.gguf");
+    const char *first = scratch_path(*state, "1.gguf"), *second = scratch_path(*state, "2.gguf");
     OK(md_gguf_writer_new(first, &w, &err));
     add_every_kind(w);
     add_tensors(w);
@@ -177,7 +177,7 @@ static void copies_keys(void **state)
 static void replaces_keys_in_place(void **state)
 {
     md_gguf_writer *w;
-    const char *path = in_tmpdir(*state, "x.gguf");
+    const char *path = scratch_path(*state, "x.gguf");
     OK(md_gguf_writer_new(path, &w, &err));
     OK(md_gguf_set_u32(w, "first", 1, &err));
     OK(md_gguf_set_u32(w, "second", 2, &err));
@@ -205,7 +205,7 @@ static void replaces_keys_in_place(void **state)
 
 static void replaces_a_file_only_on_commit(void **state)
 {
-    const char *path = in_tmpdir(*state, "x.gguf");
+    const char *path = scratch_path(*state, "x.gguf");
     FILE *f = fopen(path, "w");
     assert_non_null(f);
     fputs("before", f);
@@ -221,7 +221,7 @@ static void replaces_a_file_only_on_commit(void **state)
         if (commit)
             OK(md_gguf_commit(w, &err));
         md_gguf_writer_close(w);
-        assert_int_equal(tmpdir_files(*state, 0), 1);
+        assert_int_equal(scratch_count(*state), 1);
         now = read_all(path, &n);
         assert_memory_equal(now, commit ? "GGUF" : "befo", 4);
         free(now);
@@ -232,7 +232,7 @@ static void misuse_is_refused(void **state)
 {
     md_gguf_writer *w;
     const int64_t zero[] = {0}, uneven[] = {31}, huge[] = {INT64_MAX / 8, 4}, five[] = {1, 1, 1, 1, 1};
-    OK(md_gguf_writer_new(in_tmpdir(*state, "x.gguf"), &w, &err));
+    OK(md_gguf_writer_new(scratch_path(*state, "x.gguf"), &w, &err));
     REFUSED(md_gguf_data(w, "x", 1, &err), MD_ERR_ARGUMENT, "before begin");
     REFUSED(md_gguf_commit(w, &err), MD_ERR_ARGUMENT, "before begin");
     REFUSED(md_gguf_set_u32(w, "", 1, &err), MD_ERR_ARGUMENT, "key");
@@ -270,7 +270,7 @@ static void misuse_is_refused(void **state)
     REFUSED(md_gguf_data(w, data_b, 1, &err), MD_ERR_ARGUMENT, "after commit");
     md_gguf_writer_close(w);
     md_gguf *g;
-    OK(md_gguf_open(in_tmpdir(*state, "x.gguf"), MD_GGUF_MAP, &g, &err));
+    OK(md_gguf_open(scratch_path(*state, "x.gguf"), MD_GGUF_MAP, &g, &err));
     check_tensors(g);
     md_gguf_close(g);
 }
@@ -278,9 +278,9 @@ static void misuse_is_refused(void **state)
 static void unwritable_targets_are_named(void **state)
 {
     md_gguf_writer *w;
-    REFUSED(md_gguf_writer_new(in_tmpdir(*state, "none/x.gguf"), &w, &err), MD_ERR_IO, "none/x.gguf");
+    REFUSED(md_gguf_writer_new(scratch_path(*state, "none/x.gguf"), &w, &err), MD_ERR_IO, "none/x.gguf");
     assert_null(w);
-    REFUSED(md_gguf_writer_new(in_tmpdir(*state, ""), &w, &err), MD_ERR_IO, "directory");
+    REFUSED(md_gguf_writer_new(scratch_path(*state, ""), &w, &err), MD_ERR_IO, "directory");
     assert_null(w);
     md_gguf_writer_close(NULL);
 }
@@ -296,7 +296,7 @@ static void a_full_disk_leaves_nothing(void **state)
     const int64_t shape[] = {1024, 1024};
     char *row = md_calloc(1024, 4);
     md_gguf_writer *w;
-    OK(md_gguf_writer_new(in_tmpdir(*state, "x.gguf"), &w, &err));
+    OK(md_gguf_writer_new(scratch_path(*state, "x.gguf"), &w, &err));
     OK(md_gguf_add_tensor(w, "big", MD_TYPE_F32, 2, shape, &err));
     OK(md_gguf_begin(w, &err));
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
@@ -310,20 +310,19 @@ static void a_full_disk_leaves_nothing(void **state)
     REFUSED(md_gguf_commit(w, &err), MD_ERR_ARGUMENT, "failed write");
     md_gguf_writer_close(w);
     md_free(row);
-    assert_int_equal(tmpdir_files(*state, 0), 0);
+    assert_int_equal(scratch_count(*state), 0);
 }
 
 int main(void)
 {
-#define IN_TMPDIR(f) cmocka_unit_test_setup_teardown(f, tmpdir_setup, tmpdir_teardown)
     const struct CMUnitTest tests[] = {
-        IN_TMPDIR(round_trip),
-        IN_TMPDIR(copies_keys),
-        IN_TMPDIR(replaces_keys_in_place),
-        IN_TMPDIR(replaces_a_file_only_on_commit),
-        IN_TMPDIR(misuse_is_refused),
-        IN_TMPDIR(unwritable_targets_are_named),
-        IN_TMPDIR(a_full_disk_leaves_nothing),
+        IN_SCRATCH(round_trip),
+        IN_SCRATCH(copies_keys),
+        IN_SCRATCH(replaces_keys_in_place),
+        IN_SCRATCH(replaces_a_file_only_on_commit),
+        IN_SCRATCH(misuse_is_refused),
+        IN_SCRATCH(unwritable_targets_are_named),
+        IN_SCRATCH(a_full_disk_leaves_nothing),
     };
     return cmocka_run_group_tests_name("format/gguf_write", tests, NULL, NULL);
 }

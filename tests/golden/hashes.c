@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Logits hashes of project-made models, one for each family, tensor type and KV type. They hold for good: a kernel, a compiler
+ * Logits hashes of project-made models, one for each family, tensor type, KV type, and router ("medley-moe/NAME"). They hold for good: a kernel, a compiler
  * or a machine that changes one is wrong, or docs/numerics.md was changed. Every table of kernels must give them.
  * `golden-hashes --print` writes the table anew. */
 #include "kern/kern.h"
+#include "shape/synth.h"
 #include "support/synth_model.h"
 
 #define N_TOKENS 80 /* two pages */
@@ -21,7 +22,11 @@ static const row rows[] = {
 static uint64_t hash_of(const row *r, const char *isa)
 {
     const bool experts = strstr(r->arch, "moe") || strcmp(r->arch, "gpt-oss") == 0;
-    md_model *m = open_synth(&(md_synth_spec){.arch = r->arch,
+    const char *slash = strchr(r->arch, '/');
+    char arch[32];
+    snprintf(arch, sizeof arch, "%.*s", slash ? (int)(slash - r->arch) : (int)strlen(r->arch), r->arch);
+    md_model *m = open_synth(&(md_synth_spec){.arch = arch,
+                                              .router = slash ? slash + 1 : NULL,
                                               .n_embd = 256,
                                               .n_head = 4,
                                               .n_head_kv = 2,
@@ -30,7 +35,7 @@ static uint64_t hash_of(const row *r, const char *isa)
                                               .n_ff_exp = 256,
                                               .n_ff_shexp = 0,
                                               .n_expert = experts ? 6 : 0,
-                                              .n_expert_used = experts ? 2 : 0,
+                                              .n_expert_used = experts && !slash ? 2 : 0,
                                               .type_attn = r->type,
                                               .type_ffn = r->type,
                                               .type_embd = r->type,
@@ -96,6 +101,12 @@ static void print_table(void)
     for (int t = 0; t < MD_N_TYPES; t++)
         if (md_type_get((md_type)t)->act != MD_ACT_NONE)
             print_row("qwen3moe", md_type_get((md_type)t)->name, MD_KV_F16);
+    const char *router;
+    for (size_t i = 0; (router = md_synth_router_name(i)); i++) {
+        char name[64];
+        snprintf(name, sizeof name, "medley-moe/%s", router);
+        print_row(name, "F32", MD_KV_F16);
+    }
 }
 
 int main(int argc, char **argv)

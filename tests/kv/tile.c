@@ -11,6 +11,10 @@ enum { N_LAYERS = 4, N_PAGES = 2, MAX_HEADS = 3, MAX_DIM = 128 };
 static const md_kv_layer layers[N_LAYERS] = {{2, 64, 32}, {0, 0, 0}, {3, 32, 96}, {1, 128, 128}};
 static const md_kv_layer odd_layers[N_LAYERS] = {{2, 5, 33}, {0, 0, 0}, {3, 1, 17}, {1, 80, 3}};
 
+/* Latent attention: values are the first of the keys. */
+static const md_kv_layer joint_layers[N_LAYERS] = {
+    {1, 128, 96, .v_in_k = true}, {0, 0, 0}, {2, 64, 64, .v_in_k = true}, {1, 32, 32}};
+
 static const char *const store_names[] = {"F32", "F16", "Q8_0"};
 
 /* What the cache must give back, transposed nowhere: (dim) values of a position. */
@@ -74,9 +78,9 @@ static void put(cache *c, int page, int l, int head, int at, fill f)
     tight k, v;
     tight_floats(&k, layer->dim_k, 1, f);
     tight_floats(&v, layer->dim_v, 1, f);
-    md_kv_put(c->kern, c->pool, page, l, head, at, k.data, v.data);
+    md_kv_put(c->kern, c->pool, page, l, head, at, k.data, layer->v_in_k ? NULL : v.data);
     store_by_definition(c->store, k.data, layer->dim_k, e->k);
-    store_by_definition(c->store, v.data, layer->dim_v, e->v);
+    store_by_definition(c->store, layer->v_in_k ? k.data : v.data, layer->dim_v, e->v);
     free(k.base);
     free(v.base);
 }
@@ -114,6 +118,25 @@ static void put_anywhere(cache *c, fill f)
         l = random_below(N_LAYERS);
     while (c->layer[l].n_head == 0);
     put(c, random_below(N_PAGES), l, random_below(c->layer[l].n_head), random_below(MD_TILE), f);
+}
+
+static void values_in_keys_come_back(void **state)
+{
+    for (int store = MD_KV_STORE_F32; store <= MD_KV_STORE_Q8_0; store++) {
+        cache c = cache_new(table_of(state), (md_kv_store)store, joint_layers);
+        for (int i = 0; i < 300; i++)
+            put_anywhere(&c, FILL_UNIT);
+        check_cache(&c);
+        cache_done(&c);
+    }
+}
+
+static void values_in_keys_take_no_room(void **state)
+{
+    (void)state;
+    const md_kv_layer apart = {1, 576, 512}, joint = {1, 576, 512, .v_in_k = true};
+    assert_int_equal(md_kv_page_bytes(MD_KV_STORE_F16, &joint, 1), 576 * MD_TILE * 2);
+    assert_int_equal(md_kv_page_bytes(MD_KV_STORE_F16, &apart, 1), (576 + 512) * MD_TILE * 2);
 }
 
 static void each_place_gives_back_what_was_put(void **state)
@@ -192,8 +215,8 @@ int main(void)
 {
     seed_from_environment();
     const struct CMUnitTest tests[] = {
-        EACH_TABLE(each_place_gives_back_what_was_put),
-        cmocka_unit_test(q8_is_near_what_was_put),
+        EACH_TABLE(each_place_gives_back_what_was_put),   EACH_TABLE(values_in_keys_come_back),
+        cmocka_unit_test(values_in_keys_take_no_room),    cmocka_unit_test(q8_is_near_what_was_put),
         EACH_TABLE(q8_does_not_hide_what_it_cannot_hold),
     };
     return cmocka_run_group_tests_name("kv tile", tests, NULL, NULL);

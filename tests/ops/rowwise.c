@@ -19,7 +19,8 @@ static void check_norm(const md_ops *ops, void *ctx)
         guarded y = guarded_new((size_t)(s->n * s->d) * 4, 4);
         for (int64_t t = 0; t < s->n; t++)
             ops->kern->rms_norm(x + t * s->d, weighted ? w : NULL, expected + t * s->d, s->d, 1e-5f);
-        md_rms_norm_rows(ops, x, weighted ? w : NULL, y.data, s->n, s->d, 1e-5f);
+        const md_norm norm = {.kind = MD_NORM_RMS, .w = weighted ? w : NULL, .eps = 1e-5f};
+        md_norm_rows(ops, &norm, x, y.data, s->n, s->d);
         expect_same_floats(expected, y.data, s->n * s->d, "norm");
         guarded_done(&y, "norm");
     }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * md_group: pairs in the order of experts, then rows, and the way back from a slot to its pair, on random routings with
- * empty slots. */
+ * slots that are empty or name no expert that is grouped. */
 #include "checkkern/check.h"
 #include "route/route.h"
 
 enum { MAX_ROWS = 70, MAX_K = 8, MAX_EXPERTS = 40 };
 
-/* Distinct experts in each row, some slots empty. */
+/* Distinct experts in each row; some slots are empty or name experts that are not grouped. */
 static void random_routing(int32_t *expert, int32_t n_rows, int32_t top_k, int32_t n_expert, int empty_in_ten)
 {
     for (int32_t t = 0; t < n_rows; t++) {
@@ -18,7 +18,7 @@ static void random_routing(int32_t *expert, int32_t n_rows, int32_t top_k, int32
                 e = (e + 1) % n_expert;
             const bool empty = random_below(10) < empty_in_ten;
             taken[e] = !empty || taken[e];
-            expert[t * top_k + s] = empty ? -1 : e;
+            expert[t * top_k + s] = empty && random_below(2) ? -1 : empty ? n_expert + random_below(3) : e;
         }
     }
 }
@@ -47,7 +47,7 @@ static void check_grouping(const int32_t *expert, int32_t n_rows, int32_t top_k,
     assert_int_equal(g.first[n_expert], at);
     assert_int_equal(g.n_active, n_active);
     for (size_t i = 0; i < pairs; i++)
-        if (expert[i] < 0)
+        if (expert[i] < 0 || expert[i] >= n_expert)
             assert_int_equal(g.slot[i], -1);
     guarded_done(&active, "active");
     guarded_done(&first, "first");

@@ -5,6 +5,7 @@
  * description. */
 #include "checkkern/check.h"
 #include "checkkern/definition.h"
+#include "base/mathd.h"
 #include "route/route.h"
 
 enum { MAX_EXPERTS = 96 };
@@ -33,6 +34,13 @@ typedef struct routing {
     float weight[MAX_EXPERTS];
 } routing;
 
+static float sqrt_softplus_by_definition(float x)
+{
+    const double u = md_exp_d(x > 0 ? -(double)x : (double)x), one = 1.0 + u;
+    const double low = one > 1.0 ? md_log_d(one) * (u / (one - 1.0)) : u;
+    return (float)sqrt(x > 0 ? (double)x + low : low);
+}
+
 static void scores_by_definition(md_score score, const float *logits, int32_t n, float *s)
 {
     float e[MAX_EXPERTS], m = -INFINITY;
@@ -41,9 +49,36 @@ static void scores_by_definition(md_score score, const float *logits, int32_t n,
     for (int32_t i = 0; i < n; i++)
         e[i] = exp_by_definition(logits[i] - m);
     for (int32_t i = 0; i < n; i++)
-        s[i] = score == MD_SCORE_SOFTMAX   ? e[i] / sum16_by_definition(e, n)
-               : score == MD_SCORE_SIGMOID ? sigmoid_by_definition(logits[i])
-                                           : logits[i];
+        s[i] = score == MD_SCORE_SOFTMAX         ? e[i] / sum16_by_definition(e, n)
+               : score == MD_SCORE_SIGMOID       ? sigmoid_by_definition(logits[i])
+               : score == MD_SCORE_SQRT_SOFTPLUS ? sqrt_softplus_by_definition(logits[i])
+                                                 : logits[i];
+}
+
+static float max_or(float a, float b)
+{
+    return a > b ? a : b;
+}
+
+/* SparseMixer: the share of a pick among those left that come near it. */
+static void sparse_mixer_by_definition(const md_router *r, float *left, const int32_t *expert, int32_t n, float *weight)
+{
+    for (int32_t s = 0; s < n; s++) {
+        const float pick = left[expert[s]];
+        float near[MAX_EXPERTS], share[MAX_EXPERTS];
+        for (int32_t i = 0; i < r->n_expert; i++)
+            near[i] = (pick - left[i]) / max_or(fabsf(left[i]), pick) > 2 * r->jitter ? -INFINITY : left[i];
+        scores_by_definition(MD_SCORE_SOFTMAX, near, r->n_expert, share);
+        weight[s] = share[expert[s]];
+        left[expert[s]] = -INFINITY;
+    }
+}
+
+static bool may_be_picked(const md_router *r, const float *choice, const uint8_t *mask, int32_t i)
+{
+    const int state = mask ? mask[i] : MD_MASK_NORMAL;
+    return (state == MD_MASK_NORMAL || (state == MD_MASK_FULL && r->overflow == MD_OVERFLOW_DROP)) &&
+           (r->select != MD_SELECT_THRESHOLD || choice[i] >= r->threshold[i]);
 }
 
 /* A group's score: over its experts that are neither off nor forced, those being settled before groups are judged. */
@@ -53,7 +88,7 @@ static float group_score(const md_router *r, const float *choice, const uint8_t 
     candidate c[MAX_EXPERTS];
     int32_t n = 0;
     for (int32_t i = g * size; i < (g + 1) * size; i++)
-        if ((!mask || mask[i] == MD_MASK_NORMAL) && !isnan(choice[i]))
+        if (may_be_picked(r, choice, mask, i) && !isnan(choice[i]))
             c[n++] = (candidate){choice[i], i};
     qsort(c, (size_t)n, sizeof *c, compare_candidates);
     const float first = n > 0 ? c[0].score : -INFINITY, second = n > 1 ? c[1].score : -INFINITY;
@@ -72,26 +107,46 @@ static void kept_groups(const md_router *r, const float *choice, const uint8_t *
         kept[c[i].id] = true;
 }
 
-static int32_t pick_by_definition(const md_router *r, const float *choice, const uint8_t *mask, int32_t *expert)
+/* The ranked picks; a full one is still among them. */
+static int32_t rank_by_definition(const md_router *r, const float *choice, const uint8_t *mask, int32_t *expert)
 {
     candidate forced[MAX_EXPERTS], normal[MAX_EXPERTS];
     bool kept[MAX_EXPERTS];
-    int32_t n_forced = 0, n_normal = 0, n = 0;
-    if (r->n_group > 1)
+    int32_t n_forced = 0, n_normal = 0, n = 0, given[MAX_EXPERTS] = {0};
+    const bool equal = r->n_group > 1 && r->group_score == MD_GROUP_EQUAL;
+    const bool limited = r->n_group > 1 && !equal;
+    const int32_t size = r->n_group > 1 ? r->n_expert / r->n_group : r->n_expert;
+    if (limited)
         kept_groups(r, choice, mask, kept);
     for (int32_t i = 0; i < r->n_expert; i++) {
-        const int state = mask ? mask[i] : MD_MASK_NORMAL;
-        if (state == MD_MASK_FORCED)
+        if (mask && mask[i] == MD_MASK_FORCED)
             forced[n_forced++] = (candidate){choice[i], i};
-        else if (state == MD_MASK_NORMAL && (r->n_group <= 1 || kept[i / (r->n_expert / r->n_group)]))
+        else if (may_be_picked(r, choice, mask, i) && (!limited || kept[i / size]))
             normal[n_normal++] = (candidate){choice[i], i};
     }
     qsort(forced, (size_t)n_forced, sizeof *forced, compare_candidates);
     qsort(normal, (size_t)n_normal, sizeof *normal, compare_candidates);
-    for (int32_t i = 0; i < n_forced && n < r->top_k; i++)
+    for (int32_t i = 0; i < n_forced && n < r->top_k; i++) {
+        given[forced[i].id / size]++;
         expert[n++] = forced[i].id;
+    }
     for (int32_t i = 0; i < n_normal && n < r->top_k; i++)
-        expert[n++] = normal[i].id;
+        if (!equal || given[normal[i].id / size]++ < r->top_k / r->n_group)
+            expert[n++] = normal[i].id;
+    return n;
+}
+
+static int32_t pick_by_definition(const md_router *r, const float *choice, const uint8_t *mask, const int32_t *table,
+                                  int32_t *expert)
+{
+    int32_t ranked[MAX_EXPERTS], n = 0, n_ranked = r->top_k;
+    if (r->select == MD_SELECT_GIVEN)
+        memcpy(ranked, table, (size_t)r->top_k * 4);
+    else
+        n_ranked = rank_by_definition(r, choice, mask, ranked);
+    for (int32_t s = 0; s < n_ranked; s++)
+        if (ranked[s] >= 0 && !(mask && (mask[ranked[s]] == MD_MASK_OFF || mask[ranked[s]] == MD_MASK_FULL)))
+            expert[n++] = ranked[s];
     return n;
 }
 
@@ -109,27 +164,43 @@ static void normalise_by_definition(float *w, int32_t n, float sum, float floor)
         w[largest] = (float)rest;
 }
 
-static routing route_by_definition(const md_router *r, const float *logits, const float *bias, const uint8_t *mask)
+static routing route_by_definition(const md_router *r, const float *logits, const float *bias, const uint8_t *mask,
+                                   const int32_t *table)
 {
     float x[MAX_EXPERTS], score[MAX_EXPERTS], choice[MAX_EXPERTS], top = -INFINITY, sum = 0.0f;
+    const int32_t first_null = r->n_expert - r->n_null;
     routing out;
     for (int32_t i = 0; i < r->n_expert; i++)
         x[i] = mask && mask[i] == MD_MASK_OFF ? -INFINITY : logits[i];
     scores_by_definition(r->score, x, r->n_expert, score);
-    for (int32_t i = 0; i < r->n_expert; i++)
-        choice[i] = bias ? score[i] + bias[i] : score[i];
-    const int32_t n = pick_by_definition(r, choice, mask, out.expert);
-    for (int32_t s = 0; s < n; s++)
-        top = fmaxf(top, score[out.expert[s]]);
+    for (int32_t i = 0; i < r->n_expert; i++) {
+        choice[i] = r->select == MD_SELECT_LOGIT ? x[i] : score[i];
+        choice[i] = bias ? choice[i] + bias[i] : choice[i];
+    }
+    const int32_t n = pick_by_definition(r, choice, mask, table, out.expert);
+    const bool shares = r->normalise || r->score == MD_SCORE_SOFTMAX_PICKED;
+    int32_t n_real = 0;
     for (int32_t s = 0; s < n; s++) {
-        const float w = score[out.expert[s]];
-        out.weight[s] = r->score == MD_SCORE_SOFTMAX_PICKED ? exp_by_definition(w - top) : w;
+        n_real += out.expert[s] < first_null;
+        top = out.expert[s] < first_null ? fmaxf(top, score[out.expert[s]]) : top;
+    }
+    if (r->score == MD_SCORE_SPARSE_MIXER)
+        sparse_mixer_by_definition(r, score, out.expert, n, out.weight);
+    for (int32_t s = 0; s < n; s++) {
+        if (r->score != MD_SCORE_SPARSE_MIXER)
+            out.weight[s] = score[out.expert[s]];
+        if (r->score == MD_SCORE_SOFTMAX_PICKED)
+            out.weight[s] = exp_by_definition(out.weight[s] - top);
+        if (shares && out.expert[s] >= first_null)
+            out.weight[s] = 0.0f;
         sum += out.weight[s];
     }
-    if (r->normalise || r->score == MD_SCORE_SOFTMAX_PICKED)
+    if (shares && n_real > 0)
         normalise_by_definition(out.weight, n, sum, r->norm_floor);
-    for (int32_t s = 0; s < n; s++)
+    for (int32_t s = 0; s < n; s++) {
         out.weight[s] = out.weight[s] * r->scale;
+        out.weight[s] = r->expert_scale ? out.weight[s] * r->expert_scale[out.expert[s]] : out.weight[s];
+    }
     for (int32_t s = n; s < r->top_k; s++) {
         out.expert[s] = -1;
         out.weight[s] = 0.0f;
@@ -139,14 +210,16 @@ static routing route_by_definition(const md_router *r, const float *logits, cons
 
 /* ---- md_route in boxes with canaries ---- */
 
-static routing route(const md_kern *kern, const md_router *r, const float *logits, const float *bias,
-                     const uint8_t *mask)
+static routing route_given(const md_kern *kern, const md_router *r, const float *logits, const float *bias,
+                           const uint8_t *mask, const int32_t *table)
 {
     const size_t e = (size_t)r->n_expert, k = (size_t)r->top_k;
     guarded x = guarded_new(e * 4, 4), work = guarded_new(3 * e * 4, 0), expert = guarded_new(k * 4, 4);
     guarded weight = guarded_new(k * 4, 4);
     routing out;
     memcpy(x.data, logits, e * 4);
+    if (table)
+        memcpy(expert.data, table, k * 4);
     md_route(kern, r, x.data, bias, mask, work.data, expert.data, weight.data);
     memcpy(out.expert, expert.data, k * 4);
     memcpy(out.weight, weight.data, k * 4);
@@ -155,6 +228,12 @@ static routing route(const md_kern *kern, const md_router *r, const float *logit
     guarded_done(&expert, "expert");
     guarded_done(&weight, "weight");
     return out;
+}
+
+static routing route(const md_kern *kern, const md_router *r, const float *logits, const float *bias,
+                     const uint8_t *mask)
+{
+    return route_given(kern, r, logits, bias, mask, NULL);
 }
 
 static void expect_same_routing(const md_router *r, const routing *expected, const routing *got, const char *what)
@@ -171,18 +250,52 @@ static md_router random_router(void)
 {
     static const int32_t experts[] = {1, 2, 5, 8, 16, 64, 72, MAX_EXPERTS}, groups[] = {1, 2, 4, 8};
     static const float floors[] = {0.0f, 1e-20f, 6e-5f, 0.7f}, scales[] = {1.0f, 2.5f, 16.0f};
-    md_router r = {.score = (md_score)random_below(3),
+    static const float jitters[] = {0.0f, 0.01f, 0.3f};
+    md_router r = {.score = (md_score)random_below(5),
                    .n_expert = experts[random_below(COUNT(experts))],
                    .group_score = (md_group_score)random_below(2),
                    .normalise = random_below(2),
                    .norm_floor = floors[random_below(COUNT(floors))],
-                   .scale = scales[random_below(COUNT(scales))]};
+                   .scale = scales[random_below(COUNT(scales))],
+                   .select = (md_select)(random_below(2) ? 0 : random_below(4)),
+                   .jitter = jitters[random_below(COUNT(jitters))],
+                   .overflow = (md_overflow)random_below(2)};
     r.top_k = random_below(6) ? 1 + random_below(r.n_expert < 8 ? r.n_expert : 8) : r.n_expert;
     do
         r.n_group = groups[random_below(COUNT(groups))];
     while (r.n_expert % r.n_group);
     r.n_group_kept = 1 + random_below(r.n_group);
+    const int32_t size = r.n_expert / r.n_group;
+    if (r.n_group > 1 && random_below(3) == 0) {
+        r.group_score = MD_GROUP_EQUAL;
+        r.top_k = r.n_group * (1 + random_below(size < 3 ? size : 3));
+    }
+    r.n_null = random_below(3) == 0 ? random_below(r.n_expert) : 0;
     return r;
+}
+
+/* Numbers for each expert that some settings ask for. */
+typedef struct per_expert {
+    float threshold[MAX_EXPERTS], scale[MAX_EXPERTS];
+    int32_t table[MAX_EXPERTS];
+} per_expert;
+
+static void random_per_expert(md_router *r, per_expert *p)
+{
+    bool taken[MAX_EXPERTS] = {false};
+    for (int32_t i = 0; i < r->n_expert; i++) {
+        p->threshold[i] = random_unit();
+        p->scale[i] = 1.0f + random_unit();
+    }
+    for (int32_t s = 0; s < r->top_k; s++) {
+        p->table[s] = random_below(8) ? random_below(r->n_expert) : -1;
+        if (p->table[s] >= 0 && taken[p->table[s]])
+            p->table[s] = -1;
+        else if (p->table[s] >= 0)
+            taken[p->table[s]] = true;
+    }
+    r->threshold = p->threshold;
+    r->expert_scale = random_below(2) ? p->scale : NULL;
 }
 
 /* Few distinct values now and then, so that ties are common. */
@@ -194,9 +307,13 @@ static void random_logits(float *x, int32_t n, bool ties)
 
 static void random_mask(uint8_t *mask, int32_t n)
 {
-    const int kind = random_below(4); /* some off, some forced, both, nearly all off */
+    const int kind = random_below(5); /* some off, some forced, both, nearly all off, some full */
     for (int32_t i = 0; i < n; i++) {
         const int dice = random_below(10);
+        if (kind == 4) {
+            mask[i] = dice < 4 ? MD_MASK_FULL : dice == 4 ? MD_MASK_FORCED : MD_MASK_NORMAL;
+            continue;
+        }
         mask[i] = kind == 3               ? (dice ? MD_MASK_OFF : MD_MASK_NORMAL)
                   : dice < 3 && kind != 1 ? MD_MASK_OFF
                   : dice > 8 && kind != 0 ? MD_MASK_FORCED
@@ -208,19 +325,23 @@ static void random_settings_route_by_the_definition(void **state)
 {
     const md_kern *kern = table_of(state);
     for (int round = 0; round < 20000; round++) {
-        const md_router r = random_router();
+        per_expert per;
+        md_router r = random_router();
+        random_per_expert(&r, &per);
         const bool with_bias = random_below(2), with_mask = random_below(2), ties = random_below(3) == 0;
         float logits[MAX_EXPERTS], bias[MAX_EXPERTS];
         uint8_t mask[MAX_EXPERTS];
         random_logits(logits, r.n_expert, ties);
         random_logits(bias, r.n_expert, ties);
         random_mask(mask, r.n_expert);
-        const routing expected = route_by_definition(&r, logits, with_bias ? bias : NULL, with_mask ? mask : NULL);
-        const routing got = route(kern, &r, logits, with_bias ? bias : NULL, with_mask ? mask : NULL);
+        const float *b = with_bias ? bias : NULL;
+        const uint8_t *m = with_mask ? mask : NULL;
+        const routing expected = route_by_definition(&r, logits, b, m, per.table);
+        const routing got = route_given(kern, &r, logits, b, m, per.table);
         expect_same_routing(&r, &expected, &got,
-                            describe("round %d: score %d, %d of %d, groups %d of %d%s%s", round, r.score, r.top_k,
-                                     r.n_expert, r.n_group_kept, r.n_group, with_bias ? ", bias" : "",
-                                     with_mask ? ", mask" : ""));
+                            describe("round %d: score %d, select %d, %d of %d, groups %d of %d by %d%s%s", round,
+                                     r.score, r.select, r.top_k, r.n_expert, r.n_group_kept, r.n_group, r.group_score,
+                                     with_bias ? ", bias" : "", with_mask ? ", mask" : ""));
     }
 }
 
@@ -229,7 +350,9 @@ static void logits_that_are_no_numbers_stay_in_range(void **state)
     static const fill fills[] = {FILL_SPECIAL, FILL_BITS, FILL_EXTREME};
     const md_kern *kern = table_of(state);
     for (int round = 0; round < 5000; round++) {
-        const md_router r = random_router();
+        per_expert per;
+        md_router r = random_router();
+        random_per_expert(&r, &per);
         float logits[MAX_EXPERTS], bias[MAX_EXPERTS];
         uint8_t mask[MAX_EXPERTS];
         bool seen[MAX_EXPERTS] = {false};
@@ -241,8 +364,9 @@ static void logits_that_are_no_numbers_stay_in_range(void **state)
                 logits[i] = NAN;
         const float *b = random_below(2) ? bias : NULL;
         const uint8_t *m = random_below(2) ? mask : NULL;
-        const routing got = route(kern, &r, logits, b, m), again = route(kern, &r, logits, b, m);
-        const routing expected = route_by_definition(&r, logits, b, m);
+        const routing got = route_given(kern, &r, logits, b, m, per.table);
+        const routing again = route_given(kern, &r, logits, b, m, per.table);
+        const routing expected = route_by_definition(&r, logits, b, m, per.table);
         assert_memory_equal(got.expert, again.expert, (size_t)r.top_k * 4);
         expect_same_floats(again.weight, got.weight, r.top_k, "weights");
         assert_memory_equal(got.expert, expected.expert, (size_t)r.top_k * 4);
@@ -251,7 +375,7 @@ static void logits_that_are_no_numbers_stay_in_range(void **state)
             assert_true(e >= -1 && e < r.n_expert);
             if (e < 0)
                 continue;
-            assert_false(seen[e] || (m && m[e] == MD_MASK_OFF));
+            assert_false(seen[e] || (m && (m[e] == MD_MASK_OFF || m[e] == MD_MASK_FULL)));
             seen[e] = true;
         }
     }
@@ -353,7 +477,7 @@ static void normalised_weights_add_up_to_one(void **state)
         md_router r = random_router();
         float logits[MAX_EXPERTS];
         double sum = 0;
-        r.normalise = true, r.norm_floor = 0.0f, r.scale = 1.0f;
+        r.normalise = true, r.norm_floor = 0.0f, r.scale = 1.0f, r.select = MD_SELECT_SCORE, r.n_null = 0;
         random_logits(logits, r.n_expert, random_below(2));
         const routing got = route(scalar_table(), &r, logits, NULL, NULL);
         int32_t n = 0;
@@ -379,6 +503,7 @@ static void all_experts_may_be_picked(void **state)
 static void routers_describe_themselves(void **state)
 {
     (void)state;
+    static const float some_factors[64];
     static const struct {
         md_router r;
         const char *text;
@@ -396,6 +521,29 @@ static void routers_describe_themselves(void **state)
           .scale = 2.5f},
          "sigmoid, top 8 of 256, best 4 of 8 groups, normalised, scaled by 2.5"},
         {{.score = MD_SCORE_SOFTMAX, .n_expert = 64, .top_k = 6, .scale = 16.0f}, "softmax, top 6 of 64, scaled by 16"},
+        {{.score = MD_SCORE_SQRT_SOFTPLUS, .n_expert = 12, .top_k = 4, .n_null = 4, .scale = 1.0f},
+         "sqrt-softplus, top 4 of 12 with 4 null"},
+        {{.score = MD_SCORE_SIGMOID, .n_expert = 16, .top_k = 1, .select = MD_SELECT_LOGIT, .scale = 1.0f},
+         "sigmoid, top 1 of 16, ranked by logit"},
+        {{.score = MD_SCORE_SOFTMAX,
+          .n_expert = 64,
+          .top_k = 8,
+          .n_group = 8,
+          .n_group_kept = 8,
+          .group_score = MD_GROUP_EQUAL,
+          .scale = 1.0f,
+          .expert_scale = some_factors},
+         "softmax, top 8 of 64, 1 of each of 8 groups, scaled by expert"},
+        {{.score = MD_SCORE_SPARSE_MIXER,
+          .n_expert = 16,
+          .top_k = 2,
+          .scale = 1.0f,
+          .capacity = 5,
+          .window = 32,
+          .overflow = MD_OVERFLOW_DROP},
+         "sparse mixer, top 2 of 16, at most 5 an expert in 32 positions (drop)"},
+        {{.score = MD_SCORE_SOFTMAX, .n_expert = 8, .top_k = 8, .select = MD_SELECT_THRESHOLD, .scale = 1.0f},
+         "softmax, top 8 of 8, chosen by experts"},
     };
     for (int i = 0; i < COUNT(cases); i++)
         for (size_t n = 0; n <= strlen(cases[i].text) + 1; n++) { /* every size, also those that are too small */

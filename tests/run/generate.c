@@ -401,11 +401,137 @@ static void failures_leave_the_sequence_as_it_was(void **state)
     free(all);
 }
 
+/* ---- constraints ---- */
+
+typedef struct bound {
+    md_grammar *g;
+    md_constraint *c;
+} bound;
+
+static bound bind(const char *grammar, int32_t size)
+{
+    bound b;
+    md_error err;
+    ok(md_grammar_new(grammar, strlen(grammar), md_model_tokenizer(small_model), &b.g, &err), &err);
+    ok(md_constraint_new(b.g, md_model_tokenizer(small_model), size, &b.c, &err), &err);
+    return b;
+}
+
+static void unbind(bound *b)
+{
+    md_constraint_free(b->c);
+    md_grammar_free(b->g);
+}
+
+static void an_answer_follows_its_grammar(void **state)
+{
+    (void)state;
+    bound b = bind("root ::= [ab]{5} (\"-\" \"\\u6570\"){2} \"!\"", n_vocab);
+    md_session *s = new_session(small_model, 256, 32, 1);
+    for (int greedy = 0; greedy < 2; greedy++) {
+        md_seq *q = new_seq(s);
+        md_sampler *sampler = sampler_of(greedy ? 0.0f : 1.5f, NULL, 0);
+        heard h;
+        md_generate_args a = args_of(sampler, &h);
+        a.constraint = b.c;
+        a.ignore_eog = greedy; /* the grammar's end counts all the same */
+        md_constraint_reset(b.c);
+        const md_generate_result r = generate(q, &a);
+        assert_int_equal(r.finish, MD_FINISH_GRAMMAR);
+        assert_int_equal(h.n, 5 + 2 * 4 + 1);
+        assert_int_equal(strspn(h.text, "ab"), 5);
+        assert_string_equal(h.text + 5, "-\xe6\x95\xb0-\xe6\x95\xb0!");
+        assert_true(md_constraint_must_end(b.c));
+        md_sampler_free(sampler);
+        md_seq_free(q);
+    }
+    md_session_free(s);
+    unbind(&b);
+}
+
+/* A model that wants to end at once ends as soon as it may. */
+static void an_answer_ends_where_its_grammar_lets_it(void **state)
+{
+    (void)state;
+    const int32_t eos = md_token_eos(md_model_tokenizer(small_model));
+    const md_logit_bias always = {.token = eos, .bias = 1e6f};
+    bound b = bind("root ::= [ab]{3,}", n_vocab);
+    md_session *s = new_session(small_model, 256, 32, 1);
+    md_seq *q = new_seq(s);
+    md_sampler *sampler = sampler_of(0.0f, &always, 1);
+    heard h;
+    md_generate_args a = args_of(sampler, &h);
+    a.constraint = b.c;
+    a.ignore_eog = false;
+    md_generate_result r = generate(q, &a);
+    assert_int_equal(r.finish, MD_FINISH_EOG);
+    assert_int_equal(h.n, 3);
+
+    /* Goes on where it was: what was said counts. */
+    md_constraint_reset(b.c);
+    a.max_tokens = 1;
+    a.on_prompt = NULL;
+    h.n = 0;
+    r = generate(q, &a);
+    assert_int_equal(r.finish, MD_FINISH_LENGTH);
+    assert_false(md_constraint_may_end(b.c));
+    a.max_tokens = 20;
+    r = generate(q, &a);
+    assert_int_equal(r.finish, MD_FINISH_EOG);
+    assert_int_equal(h.n, 3);
+    md_sampler_free(sampler);
+    md_session_free(s);
+    unbind(&b);
+}
+
+static void a_grammar_that_no_token_fits_is_an_error(void **state)
+{
+    (void)state;
+    const int32_t eos = md_token_eos(md_model_tokenizer(small_model));
+    char text[100];
+    snprintf(text, sizeof text, "root ::= \"a\" <[%d]> \"b\"", eos); /* an answer cannot go on behind its end */
+    bound b = bind(text, n_vocab), other = bind("root ::= \"a\"", n_vocab + 1);
+    md_session *s = new_session(small_model, 256, 32, 1);
+    md_seq *q = new_seq(s);
+    md_sampler *sampler = sampler_of(0.0f, NULL, 0);
+    heard h;
+    md_generate_args a = args_of(sampler, &h);
+    md_generate_result r;
+    md_error err;
+    a.constraint = b.c;
+    assert_int_equal(md_generate(q, &a, &r, &err), MD_ERR_FORMAT);
+    assert_non_null(strstr(err.message, "after 1 tokens of the answer the grammar allows none"));
+    assert_int_equal(md_seq_length(q), 0);
+    a.constraint = other.c;
+    assert_int_equal(md_generate(q, &a, &r, &err), MD_ERR_ARGUMENT);
+    assert_non_null(strstr(err.message, "vocabulary of 321 tokens"));
+    unbind(&b);
+    unbind(&other);
+
+    /* Too deep: 1000 opening brackets, and the next one is withheld. */
+    b = bind("root ::= \"(\" root \")\" | <[0]> \"x\"", n_vocab);
+    const md_logit_bias never = {.token = 0, .bias = -INFINITY};
+    md_sampler *opening = sampler_of(0.0f, &never, 1);
+    a = args_of(opening, &h);
+    a.constraint = b.c;
+    for (md_status status = MD_OK; status == MD_OK;) /* up to the limit without a model */
+        status = md_constraint_accept(b.c, md_token_find(md_model_tokenizer(small_model), "(", 1), NULL);
+    assert_true(md_constraint_limited(b.c));
+    a.on_prompt = NULL;
+    assert_int_equal(md_generate(q, &a, &r, &err),
+                     MD_ERR_ARGUMENT); /* token 0 alone is left, and the bias forbids it */
+    assert_non_null(strstr(err.message, "or the grammar allows"));
+    md_sampler_free(opening);
+    md_sampler_free(sampler);
+    md_session_free(s);
+    unbind(&b);
+}
+
 static void finishes_have_names(void **state)
 {
     (void)state;
-    const char *const names[] = {"eog", "stop", "length", "context", "cancelled"};
-    for (int i = 0; i < 5; i++)
+    const char *const names[] = {"eog", "stop", "length", "context", "cancelled", "grammar"};
+    for (int i = 0; i < 6; i++)
         assert_string_equal(md_finish_name((md_finish)i), names[i]);
 }
 
@@ -421,6 +547,9 @@ int main(void)
         cmocka_unit_test(a_shared_page_is_no_room),
         cmocka_unit_test(callbacks_cancel),
         cmocka_unit_test(failures_leave_the_sequence_as_it_was),
+        cmocka_unit_test(an_answer_follows_its_grammar),
+        cmocka_unit_test(an_answer_ends_where_its_grammar_lets_it),
+        cmocka_unit_test(a_grammar_that_no_token_fits_is_an_error),
         cmocka_unit_test(finishes_have_names),
     };
     return cmocka_run_group_tests(tests, make, small_model_remove);

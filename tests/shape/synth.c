@@ -3,7 +3,7 @@
  * Test models: each family has the tensors and keys of real files, the same spec gives the same bytes, every type of
  * matrix comes out finite and of the right size, and specs that make no sense are refused by field. */
 #include "support/fixtures.h"
-#include "format/tmpdir.h"
+#include "support/scratch.h"
 
 #include "base/mem.h"
 #include "format/gguf.h"
@@ -21,7 +21,7 @@ static md_error err;
 
 static md_gguf *make(void **state, const md_synth_spec *spec)
 {
-    const char *path = in_tmpdir(*state, "x.gguf");
+    const char *path = scratch_path(*state, "x.gguf");
     md_gguf *g;
     OK(md_synth_write(spec, path, &err));
     OK(md_gguf_open(path, MD_GGUF_MAP, &g, &err));
@@ -83,6 +83,24 @@ static void every_family_has_its_tensors(void **state)
         expect_tensor(g, "blk.2.attn_q.weight", 2, 64, 64, 1);
         md_gguf_close(g);
     }
+}
+
+static void an_encoder_has_its_tensors(void **state)
+{
+    md_gguf *g = make(state, &(md_synth_spec){.arch = "bert", .n_layer = 3});
+    assert_int_equal(md_gguf_n_tensors(g), 5 + 3 * 16);
+    expect_tensor(g, "position_embd.weight", 2, 64, 512, 1);
+    expect_tensor(g, "token_types.weight", 2, 64, 2, 1);
+    expect_tensor(g, "blk.2.attn_k.weight", 2, 64, 64, 1);
+    expect_tensor(g, "blk.2.ffn_up.bias", 1, 128, 1, 1);
+    expect_tensor(g, "blk.2.layer_output_norm.bias", 1, 64, 1, 1);
+    assert_null(md_gguf_find_tensor(g, "output.weight"));
+    assert_null(md_gguf_find_tensor(g, "output_norm.weight"));
+    assert_null(md_gguf_find_tensor(g, "blk.2.ffn_gate.weight"));
+    bool causal = true;
+    OK(md_gguf_bool(g, "bert.attention.causal", &causal, NULL, &err));
+    assert_false(causal);
+    md_gguf_close(g);
 }
 
 static void shapes_follow_the_spec(void **state)
@@ -222,7 +240,7 @@ static void the_same_spec_gives_the_same_bytes(void **state)
         .arch = "qwen3moe", .type_ffn = "Q5_0", .type_attn = "MXFP4", .n_ff_exp = 64, .seed = 7};
     md_synth_spec other = spec;
     other.seed = 8;
-    const char *path[] = {in_tmpdir(*state, "1"), in_tmpdir(*state, "2"), in_tmpdir(*state, "3")};
+    const char *path[] = {scratch_path(*state, "1"), scratch_path(*state, "2"), scratch_path(*state, "3")};
     OK(md_synth_write(&spec, path[0], &err));
     OK(md_synth_write(&spec, path[1], &err));
     OK(md_synth_write(&other, path[2], &err));
@@ -401,29 +419,29 @@ static void bad_specs_are_refused(void **state)
         {{.arch = "llama", .type_attn = "Q4_K"}, "blocks are of 256"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        const md_status status = md_synth_write(&bad[i].spec, in_tmpdir(*state, "x.gguf"), &err);
+        const md_status status = md_synth_write(&bad[i].spec, scratch_path(*state, "x.gguf"), &err);
         if (status != MD_ERR_ARGUMENT || !strstr(err.message, bad[i].words))
             fail_msg("%s; should say: %s", status ? err.message : "accepted", bad[i].words);
     }
-    assert_int_equal(tmpdir_files(*state, 0), 0);
-    assert_int_equal(md_synth_write(&(md_synth_spec){.arch = "llama"}, in_tmpdir(*state, "no/x.gguf"), &err),
+    assert_int_equal(scratch_count(*state), 0);
+    assert_int_equal(md_synth_write(&(md_synth_spec){.arch = "llama"}, scratch_path(*state, "no/x.gguf"), &err),
                      MD_ERR_IO);
 }
 
 int main(void)
 {
-#define IN_TMPDIR(f) cmocka_unit_test_setup_teardown(f, tmpdir_setup, tmpdir_teardown)
     const struct CMUnitTest tests[] = {
-        IN_TMPDIR(every_family_has_its_tensors),
-        IN_TMPDIR(shapes_follow_the_spec),
-        IN_TMPDIR(variants_change_the_tensors),
-        IN_TMPDIR(families_match_the_fixtures),
-        IN_TMPDIR(the_same_spec_gives_the_same_bytes),
-        IN_TMPDIR(values_are_fixed),
-        IN_TMPDIR(every_matrix_type_can_be_made),
-        IN_TMPDIR(norms_and_biases_are_not_trivial),
-        IN_TMPDIR(the_tokenizer_is_whole),
-        IN_TMPDIR(bad_specs_are_refused),
+        IN_SCRATCH(every_family_has_its_tensors),
+        IN_SCRATCH(an_encoder_has_its_tensors),
+        IN_SCRATCH(shapes_follow_the_spec),
+        IN_SCRATCH(variants_change_the_tensors),
+        IN_SCRATCH(families_match_the_fixtures),
+        IN_SCRATCH(the_same_spec_gives_the_same_bytes),
+        IN_SCRATCH(values_are_fixed),
+        IN_SCRATCH(every_matrix_type_can_be_made),
+        IN_SCRATCH(norms_and_biases_are_not_trivial),
+        IN_SCRATCH(the_tokenizer_is_whole),
+        IN_SCRATCH(bad_specs_are_refused),
     };
     return cmocka_run_group_tests_name("shape/synth", tests, NULL, NULL);
 }

@@ -20,6 +20,9 @@ static inline void scores(const md_attend *a, float *restrict s)
     if (a->softcap > 0.0f)
         for (int j = 0; j < MD_TILE; j++)
             s[j] = a->softcap * md_tanh(s[j] / a->softcap);
+    if (a->slope != 0.0f)
+        for (int j = 0; j < MD_TILE; j++)
+            s[j] = fmaf(-a->slope, (float)(j > a->at ? j - a->at : a->at - j), s[j]);
 }
 
 void MD_K(attend)(const md_attend *a)

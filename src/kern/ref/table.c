@@ -6,6 +6,7 @@
 #include "kern/ref/attend.h"
 #include "kern/ref/mul.h"
 #include "kern/ref/quantize.h"
+#include "kern/ref/recurrent.h"
 #include "kern/ref/vector.h"
 
 void MD_K(table_fill)(md_kern *k)
@@ -22,4 +23,5 @@ void MD_K(table_fill)(md_kern *k)
     MD_K(mul_float_fill)(k);
     MD_K(mul_quant_fill)(k);
     MD_K(vector_fill)(k);
+    MD_K(recurrent_fill)(k);
 }

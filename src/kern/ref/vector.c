@@ -3,6 +3,7 @@
  * Norms, rope, softmax, activations and element-wise steps (docs/numerics.md, sections 2, 5, 6 and 8). */
 #include "kern/ref/vector.h"
 
+#include "base/mathd.h"
 #include "kern/ref/mul.h"
 
 static void rms_norm(const float *x, const float *w, float *y, int64_t n, float eps)
@@ -14,6 +15,21 @@ static void rms_norm(const float *x, const float *w, float *y, int64_t n, float 
     else
         for (int64_t i = 0; i < n; i++)
             y[i] = x[i] * r;
+}
+
+static void layer_norm(const float *x, const float *w, const float *b, float *y, int64_t n, float eps)
+{
+    const float mean = md_sum16(x, n) / (float)n;
+    for (int64_t i = 0; i < n; i++)
+        y[i] = x[i] - mean;
+    const float r = 1.0f / sqrtf(MD_K(dot16)(y, y, n) / (float)n + eps);
+    for (int64_t i = 0; i < n; i++) {
+        y[i] *= r;
+        if (w)
+            y[i] *= w[i];
+        if (b)
+            y[i] += b[i];
+    }
 }
 
 static void rope(const md_rope_args *a, float *x)
@@ -47,6 +63,14 @@ static void sigmoid(float *x, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
         x[i] = md_sigmoid(x[i]);
+}
+
+/* log(1 + exp(x)), in double; x itself where the rest is below its last place. */
+static void softplus(float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (x[i] <= 20.0f)
+            x[i] = (float)md_log_d(1.0 + md_exp_d((double)x[i]));
 }
 
 static void exponential(float *x, int64_t n)
@@ -91,6 +115,61 @@ static void gelu_mul(const float *gate, const float *up, float *y, int64_t n)
     }
 }
 
+static void silu(float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        x[i] = x[i] / (1.0f + md_exp(-x[i]));
+}
+
+static void gelu(float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        const float u = x[i] * fmaf(0.044715f * x[i], x[i], 1.0f) * 0.79788456f;
+        x[i] = x[i] / (1.0f + md_exp(-2.0f * u));
+    }
+}
+
+/* erfc(z) for z >= 0 in double, within 1.2e-7 of itself (the Chebyshev fit of Press et al., Numerical Recipes, 6.2). */
+static double erfc_fit(double z)
+{
+    static const double c[] = {0.17087277,  -0.82215223, 1.48851587, -1.13520398, 0.27886807,
+                               -0.18628806, 0.09678418,  0.37409196, 1.00002368,  -1.26551223};
+    const double t = 1.0 / (1.0 + 0.5 * z);
+    double p = c[0];
+    for (int i = 1; i < 10; i++)
+        p = p * t + c[i];
+    return t * md_exp_d(p - z * z);
+}
+
+/* x times the normal distribution function, the form without an approximation (Hendrycks and Gimpel 2016). */
+static void gelu_erf(float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        const double v = x[i], half = 0.5 * erfc_fit((v < 0.0 ? -v : v) * 0.70710678118654752);
+        x[i] = (float)(v * (v < 0.0 ? half : 1.0 - half));
+    }
+}
+
+static void relu(float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        x[i] = x[i] < 0.0f ? 0.0f : x[i];
+}
+
+static void mul_into(float *x, const float *y, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        x[i] *= y[i];
+}
+
+static void clamp(float *x, int64_t n, float limit)
+{
+    for (int64_t i = 0; i < n; i++) {
+        const float v = x[i] > limit ? limit : x[i];
+        x[i] = v < -limit ? -limit : v;
+    }
+}
+
 static void softcap(float *x, int64_t n, float cap)
 {
     for (int64_t i = 0; i < n; i++)
@@ -130,14 +209,22 @@ static void from_half(const uint16_t *x, float *y, int64_t n)
 void MD_K(vector_fill)(md_kern *k)
 {
     k->rms_norm = rms_norm;
+    k->layer_norm = layer_norm;
     k->rope = rope;
     k->softmax = softmax;
     k->sigmoid = sigmoid;
+    k->softplus = softplus;
     k->exp = exponential;
     k->silu_mul = silu_mul;
     k->oai_mul = oai_mul;
     k->silu_clamp_mul = silu_clamp_mul;
     k->gelu_mul = gelu_mul;
+    k->silu = silu;
+    k->gelu = gelu;
+    k->gelu_erf = gelu_erf;
+    k->relu = relu;
+    k->mul_into = mul_into;
+    k->clamp = clamp;
     k->softcap = softcap;
     k->add = add;
     k->axpy = axpy;

@@ -33,6 +33,31 @@ static inline void scratch_remove(char *path)
     free(path);
 }
 
+/* For cmocka: *state becomes the folder's path. */
+static inline int scratch_setup(void **state)
+{
+    *state = scratch_new();
+    return 0;
+}
+
+static inline int scratch_teardown(void **state)
+{
+    scratch_remove(*state);
+    return 0;
+}
+
+#define IN_SCRATCH(test) cmocka_unit_test_setup_teardown(test, scratch_setup, scratch_teardown)
+
+/* Path of a file in the folder; static text: use it before the next but three. */
+static inline const char *scratch_path(const char *folder, const char *name)
+{
+    static char path[4][1024];
+    static unsigned turn;
+    char *p = path[turn++ % 4];
+    snprintf(p, sizeof path[0], "%s/%s", folder, name);
+    return p;
+}
+
 /* Writes text to folder + path, making the folders on the way. */
 static inline void scratch_put(const char *folder, const char *path, const char *text)
 {
