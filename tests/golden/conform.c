@@ -137,7 +137,7 @@ static void golden_model(void **state)
 
 /* ---- the same bits ---- */
 
-#define N_TOKENS 140 /* three pages */
+#define N_TOKENS 70 /* two pages */
 
 typedef struct way {
     const char *isa; /* NULL: the best */
