@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shared library: where it is, its prototypes, statuses as exceptions."""
+"""The shared library: where it is, its prototypes, statuses as exceptions, and what it hands out."""
 import ctypes
 import ctypes.util
 import glob
 import os
-from typing import Any, Callable
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from typing import Any, Callable, Iterator, List, Optional, TypeVar
 
 from . import _api
-from .errors import exception_of
+from .errors import ArgumentError, exception_of
+
+Progress = Callable[[int, int], Optional[bool]]
 
 __version__ = f'{_api.MD_VERSION_MAJOR}.{_api.MD_VERSION_MINOR}.{_api.MD_VERSION_PATCH}'
 
@@ -48,6 +52,56 @@ def call(fn: Callable[..., int], *args: Any) -> None:
     status = fn(*args, ctypes.byref(err))
     if status != _api.MD_OK:
         raise exception_of(status, err.message.decode(errors='replace'))
+
+
+@contextmanager
+def progress_of(progress: Optional[Progress]) -> Iterator[Any]:
+    """`progress` in C's form, for calls inside the `with` block. What it raises cannot pass through C: it stops the work,
+    and comes out of the block. So does an interrupt, which Python notices only while it runs."""
+    failed: List[BaseException] = []
+
+    @_api.md_progress_fn
+    def on_progress(_user: Any, done: int, total: int) -> bool:
+        try:
+            return progress is None or progress(done, total) is not False
+        except BaseException as e:
+            failed.append(e)
+            return False
+    try:
+        yield on_progress
+    except Exception:
+        if failed:
+            raise failed[0] from None
+        raise
+
+
+_H = TypeVar('_H', bound='Handle')
+
+
+class Handle(ABC):
+    """Something of the library that close() gives back: a context manager, closed at the latest when it is dropped."""
+    _kind: str
+    _pointer: Optional[int] = None
+
+    @property
+    def _p(self) -> int:
+        if not self._pointer:
+            raise ArgumentError(f'the {self._kind} was closed')
+        return self._pointer
+
+    @abstractmethod
+    def close(self) -> None:
+        """Gives it back. May be called again."""
+
+    def __enter__(self: _H) -> _H:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if self._pointer:
+            self.close()
 
 
 def text_at(address: 'int | None', n: int) -> bytes:

@@ -5,18 +5,18 @@ import json
 import os
 import weakref
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _api
-from ._library import call, lib, path_bytes, text_at
+from ._library import Handle, Progress, call, lib, path_bytes, progress_of, text_at
 from .chat import Message, Rendered, Template
+from .embed import embed
 from .errors import ArgumentError, UnsupportedError
 from .session import Session
 from .tokenizer import Tokenizer
 
 Path = Union[str, bytes, 'os.PathLike[Any]']
 Overrides = Mapping[str, Union[bool, int, float, str]]
-Progress = Callable[[int, int], Optional[bool]]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,12 @@ class ModelInfo:
     n_expert_shared: int
     n_ff_expert: int
     has_chat_template: bool
+    causal: bool
+    """False: every position sees the whole text, as in encoders."""
+    has_logits: bool
+    """False: there is no output matrix, so the model gives vectors and no answers."""
+    pooling: str
+    """What Model.embed does unless told: "mean", "cls", "last", "none" or "rank"."""
     weights: int
     weights_active: int
     file_bytes: int
@@ -71,6 +77,7 @@ def _info(c: Any) -> ModelInfo:
         if name in ModelInfo.__dataclass_fields__:
             v = getattr(c, name)
             values[name] = v.decode('utf-8', 'replace') if isinstance(v, bytes) else v
+    values['pooling'] = lib.md_pooling_name(c.pooling).decode()
     parts = {lib.md_part_name(i).decode(): {f: getattr(p, f) for f, _ in p._fields_} for i, p in enumerate(c.part)}
     return ModelInfo(parts={k: v for k, v in parts.items() if v['tensors']}, **values)
 
@@ -85,25 +92,15 @@ def _override(key: str, value: Union[bool, int, float, str]) -> bytes:
     return text.encode()
 
 
-def _model_args(overrides: Optional[Overrides], progress: Optional[Progress], failed: List[BaseException]) -> Any:
+def _model_args(overrides: Optional[Overrides]) -> Any:
     texts = [_override(k, v) for k, v in (overrides or {}).items()]
-    args = _api.md_model_args(override=(ctypes.c_char_p * len(texts))(*texts), n_override=len(texts))
-    if progress:
-        @_api.md_progress_fn
-        def on_progress(_user: Any, done: int, total: int) -> bool:
-            try:
-                return progress(done, total) is not False
-            except BaseException as e:  # it cannot pass through C
-                failed.append(e)
-                return False
-        args.progress = on_progress
-    return args
+    return _api.md_model_args(override=(ctypes.c_char_p * len(texts))(*texts), n_override=len(texts))
 
 
 def describe(path: Path, *, overrides: Optional[Overrides] = None) -> Description:
     """Reads a model's header; no weights."""
     d = ctypes.c_void_p()
-    args = _model_args(overrides, None, [])
+    args = _model_args(overrides)
     call(lib.md_model_describe, path_bytes(path), ctypes.byref(args), ctypes.byref(d))
     try:
         metadata, tensors = {}, []
@@ -124,31 +121,20 @@ def describe(path: Path, *, overrides: Optional[Overrides] = None) -> Descriptio
         lib.md_description_free(d)
 
 
-class Model:
+class Model(Handle):
     """An open model: weights mapped, shared by any number of sessions and threads. A context manager.
 
     overrides: metadata that counts in place of the file's. progress: called with (bytes done, bytes in all); returning
     False stops with CancelledError."""
+    _kind = 'model'
 
     def __init__(self, path: Path, *, overrides: Optional[Overrides] = None, progress: Optional[Progress] = None) -> None:
-        self._pointer: Optional[int] = None
         self._sessions: 'weakref.WeakSet[Session]' = weakref.WeakSet()
         self._template: Optional[Template] = None
-        pointer, failed = ctypes.c_void_p(), []  # type: ignore[var-annotated]
-        args = _model_args(overrides, progress, failed)
-        try:
+        pointer, args = ctypes.c_void_p(), _model_args(overrides)
+        with progress_of(progress) as args.progress:
             call(lib.md_model_open, path_bytes(path), ctypes.byref(args), ctypes.byref(pointer))
-        except Exception:
-            if failed:
-                raise failed[0] from None
-            raise
         self._pointer = pointer.value
-
-    @property
-    def _p(self) -> int:
-        if not self._pointer:
-            raise ArgumentError('the model was closed')
-        return self._pointer
 
     @property
     def info(self) -> ModelInfo:
@@ -186,6 +172,15 @@ class Model:
         """A new session; options as of Session."""
         return Session(self, **options)
 
+    def embed(self, texts: Sequence[Union[str, bytes]], *, pooling: str = 'model', normalize: bool = True,
+              threads: int = 0, progress: Optional[Progress] = None) -> List[Any]:
+        """A vector of each text: a memoryview of n_embd floats. With pooling "none" a list with one of each token.
+
+        pooling: "mean", "cls", "last", "none", or "model" for what the model was made for. normalize: bring vectors to
+        length 1. threads: 0 takes all physical cores. progress: called with (tokens done, tokens in all); returning False
+        stops with CancelledError. Texts share steps, so many in one call are faster than one in each; no bit differs."""
+        return embed(self, texts, pooling, normalize, threads, progress)
+
     def close(self) -> None:
         """Closes the model and its sessions. May be called again."""
         for session in list(self._sessions):
@@ -193,13 +188,3 @@ class Model:
         if self._pointer:
             lib.md_model_close(self._pointer)
             self._pointer = None
-
-    def __enter__(self) -> 'Model':
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if getattr(self, '_pointer', None):
-            self.close()

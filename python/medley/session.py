@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Iterable, Iterator, List, Optional, Sequence as Seq, TYPE_CHECKING, Union
 
 from . import _api
-from ._library import call, lib, path_bytes, text_at
+from ._library import Handle, call, lib, path_bytes, text_at
 from .errors import ArgumentError, UnsupportedError
 from .generate import Generation, Sampler, _Stream, floats
 from .grammar import Constraint, Grammar
@@ -38,39 +38,50 @@ class Saved:
     """False: made under another model file, numerics key or release, so the sequence is as it was."""
 
 
-class Session:
+class Session(Handle):
     """KV pages, threads and scratch for one model. One thread at a time; what would break that raises ArgumentError.
 
     threads: 0 takes all physical cores. positions: room of all sequences together. kv_type: "f32", "f16" or "q8_0".
     rows: most tokens of one step. logits: most rows of a step that give logits. memory: refuse to take more bytes."""
+    _kind = 'session'
 
-    def __init__(self, model: 'Model', *, threads: int = 0, positions: Optional[int] = None, rows: int = 256,
-                 logits: int = 1, sequences: int = 8, kv_type: str = 'f16', memory: int = 0,
+    def __init__(self, model: 'Model', *, threads: int = 0, positions: Optional[int] = None, rows: Optional[int] = None,
+                 logits: int = 1, sequences: int = 8, kv_type: Optional[str] = None, memory: int = 0,
                  isa: Optional[str] = None) -> None:
-        self._pointer: Optional[int] = None
+        if kv_type is not None and kv_type not in _KV_TYPES:
+            raise ArgumentError(f'kv_type {kv_type!r}: it must be one of {", ".join(_KV_TYPES)}')
+        args = _api.md_session_args()
+        lib.md_session_args_default(model._p, ctypes.byref(args))
+        args.n_threads, args.n_logits, args.n_sequences = threads, logits, sequences
+        args.memory, args.isa = memory, isa.encode() if isa else None
+        if rows is not None:  # else as suits the model
+            args.n_rows = rows
+        if kv_type is not None:
+            args.kv_type = _KV_TYPES[kv_type]
+        if positions is not None:
+            args.n_positions = positions
+        self._open(model, args)
+
+    @classmethod
+    def _for_texts(cls, model: 'Model', longest: int, threads: int) -> 'Session':
+        """One that suits md_embed, for texts of up to `longest` tokens."""
+        args = _api.md_session_args()
+        lib.md_embed_session_args(model._p, longest, ctypes.byref(args))
+        args.n_threads = threads
+        session = cls.__new__(cls)
+        session._open(model, args)
+        return session
+
+    def _open(self, model: 'Model', args: Any) -> None:
         self._busy = threading.Lock()
         self._dropped: List[int] = []  # sequences that went while a step was under way
         self._stream: Optional[_Stream] = None  # of the answer under way
         self.model = model
-        if kv_type not in _KV_TYPES:
-            raise ArgumentError(f'kv_type {kv_type!r}: it must be one of {", ".join(_KV_TYPES)}')
-        args = _api.md_session_args()
-        lib.md_session_args_default(model._p, ctypes.byref(args))
-        args.n_threads, args.n_rows, args.n_logits, args.n_sequences = threads, rows, logits, sequences
-        args.kv_type, args.memory, args.isa = _KV_TYPES[kv_type], memory, isa.encode() if isa else None
-        if positions is not None:
-            args.n_positions = positions
-        self._n_logits, self._n_vocab = logits, model.info.n_vocab
+        self._n_logits, self._n_vocab = args.n_logits, model.info.n_vocab
         pointer = ctypes.c_void_p()
         call(lib.md_session_new, model._p, ctypes.byref(args), ctypes.byref(pointer))
         self._pointer = pointer.value
         model._sessions.add(self)
-
-    @property
-    def _p(self) -> int:
-        if not self._pointer:
-            raise ArgumentError('the session was closed')
-        return self._pointer
 
     def _acquire(self) -> None:
         if not self._busy.acquire(blocking=False):
@@ -120,19 +131,10 @@ class Session:
                 lib.md_session_free(self._pointer)
                 self._pointer = None
 
-    def __enter__(self) -> 'Session':
-        return self
 
-    def __exit__(self, *_: Any) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if getattr(self, '_pointer', None):
-            self.close()
-
-
-class Sequence:
+class Sequence(Handle):
     """A text that the model has read: its KV cache. Made by Session.sequence and fork. len() is its positions."""
+    _kind = 'sequence'
 
     def __init__(self, session: Session, pointer: int) -> None:
         self._session, self._pointer = session, pointer
@@ -140,9 +142,7 @@ class Sequence:
     @property
     def _p(self) -> int:
         self._session._p
-        if not self._pointer:
-            raise ArgumentError('the sequence was closed')
-        return self._pointer
+        return super()._p
 
     def __len__(self) -> int:
         return int(lib.md_seq_length(self._p))
@@ -268,13 +268,3 @@ class Sequence:
                 self._session._free_dropped()
             finally:
                 self._session._busy.release()
-
-    def __enter__(self) -> 'Sequence':
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if getattr(self, '_pointer', None):
-            self.close()

@@ -21,11 +21,12 @@ GREEDY = {'temperature': 0, 'ignore_eog': True}
 
 
 def setUpModule():
-    global FOLDER, DENSE, MOE
+    global FOLDER, DENSE, MOE, ENCODER
     FOLDER = tempfile.mkdtemp(prefix='medley-python-')
-    DENSE, MOE = os.path.join(FOLDER, 'dense.gguf'), os.path.join(FOLDER, 'moe.gguf')
+    DENSE, MOE, ENCODER = (os.path.join(FOLDER, f'{name}.gguf') for name in ('dense', 'moe', 'encoder'))
     subprocess.run([PROGRAM, 'synth', '-o', DENSE], check=True)
     subprocess.run([PROGRAM, 'synth', '-o', MOE, '--arch', 'qwen3moe', '--experts', '8', '--top-k', '2'], check=True)
+    subprocess.run([PROGRAM, 'synth', '-o', ENCODER, '--arch', 'bert'], check=True)
 
 
 def tearDownModule():
@@ -67,7 +68,7 @@ class Layout(unittest.TestCase):
         """Sizes alone would not tell an int32_t from a float: each field and each result has its C type."""
         c_types = {_api.c_float: 'float', _api.c_double: 'double', _api.c_bool: '_Bool', _api.c_int32: 'int32_t',
                    _api.c_uint32: 'uint32_t', _api.c_int64: 'int64_t', _api.c_uint64: 'uint64_t', _api.c_size_t: 'size_t'}
-        lines = [f'#include <medley/{h}>' for h in ('generate.h', 'chat.h', 'eval.h', 'version.h')]
+        lines = [f'#include <medley/{h}>' for h in ('generate.h', 'chat.h', 'embed.h', 'eval.h', 'version.h')]
         n = 0
         for struct in _api.STRUCTS:
             for field, kind in struct._fields_:
@@ -99,6 +100,11 @@ class Models(unittest.TestCase):
             self.assertEqual(m.info, d.info)
             self.assertTrue(m.chat_template and m.info.has_chat_template)
             self.assertIsInstance(m.notes, list)
+        self.assertEqual((d.info.causal, d.info.has_logits, d.info.pooling), (True, True, 'last'))
+        encoder = medley.describe(ENCODER).info
+        self.assertEqual((encoder.causal, encoder.has_logits, encoder.pooling), (False, False, 'mean'))
+        other = medley.describe(ENCODER, overrides={'bert.pooling_type': 2}).info
+        self.assertEqual(other.pooling, 'cls')
 
     def test_overrides(self):
         more = {'qwen3moe.expert_used_count': 4, 'general.name': 'Mine', 'x.b': True, 'x.f': 0.5}
@@ -331,6 +337,100 @@ class Running(unittest.TestCase):
             self.model.session(kv_type='f8')
         with self.assertRaises(medley.OutOfMemoryError):
             self.model.session(memory=1000)
+
+
+class Embedding(unittest.TestCase):
+    TEXTS = ['Hello world', 'A cat sat on a mat.', 'x', 'Once upon a time ' * 20]
+
+    def setUp(self):
+        self.model = medley.Model(ENCODER)
+        self.addCleanup(self.model.close)
+
+    def program(self, path, *args, texts=TEXTS):
+        said = subprocess.run([PROGRAM, 'embed', path, *texts, '--json', '--quiet', *args], check=True,
+                              capture_output=True).stdout
+        return json.loads(said)
+
+    def assert_same(self, vectors, expected):
+        """assertEqual would take minutes to describe how thousands of numbers differ."""
+        self.assertEqual(len(vectors), len(expected))
+        for i, (v, e) in enumerate(zip(vectors, expected)):
+            # Nine digits name one float: rounding what the program wrote gives its bits.
+            self.assertTrue(list(v) == list((_api.c_float * len(e))(*e)), f'vector {i}')
+
+    def test_vectors_are_the_program_s(self):
+        for path in (ENCODER, MOE):
+            with medley.Model(path) as m:
+                for more, options in (({}, ()), ({'pooling': 'cls'}, ('--pooling', 'cls')),
+                                      ({'pooling': 'last', 'normalize': False}, ('--pooling', 'last', '--no-normalize')),
+                                      ({'threads': 1}, ('--threads', '2'))):
+                    o = self.program(path, *options)
+                    self.assertEqual(o['pooling'], more.get('pooling', m.info.pooling))
+                    self.assertEqual(o['width'], m.info.n_embd)
+                    self.assert_same(m.embed(self.TEXTS, **more), [t['vector'] for t in o['texts']])
+
+    def test_a_text_longer_than_usual(self):
+        text = 'Once upon a time ' * 200
+        with medley.Model(MOE) as m:
+            self.assertGreater(len(m.tokenizer.encode(text)), 2560)  # what a session for short texts has room for
+            self.assert_same(m.embed(['short', text]),
+                             [t['vector'] for t in self.program(MOE, texts=('short', text))['texts']])
+
+    def test_a_vector_of_each_token(self):
+        o = self.program(ENCODER, '--pooling', 'none')
+        for model, pooling in ((self.model, 'none'), (medley.Model(ENCODER, overrides={'bert.pooling_type': 0}), 'model')):
+            with model:
+                said = model.embed(self.TEXTS, pooling=pooling)
+                for vectors, t in zip(said, o['texts']):
+                    self.assert_same(vectors, t['vectors'])
+                self.assertEqual([len(t) for t in said], [len(model.tokenizer.encode(t)) for t in self.TEXTS])
+
+    def test_length_and_company(self):
+        together = self.model.embed(self.TEXTS)
+        for text, v in zip(self.TEXTS, together):
+            self.assertAlmostEqual(sum(x * x for x in v), 1, 5)
+            self.assertEqual(list(self.model.embed([text.encode()])[0]), list(v))
+        raw = self.model.embed(self.TEXTS[:1], normalize=False)[0]
+        self.assertNotAlmostEqual(sum(x * x for x in raw), 1, 3)
+        self.assertEqual((raw.format, len(raw)), ('f', self.model.info.n_embd))
+        self.assertEqual(self.model.embed([]), [])
+        try:
+            import numpy
+        except ImportError:
+            return
+        a = numpy.asarray(together)
+        self.assertEqual((a.dtype, a.shape), (numpy.float32, (len(self.TEXTS), self.model.info.n_embd)))
+        self.assertEqual(a[1].tolist(), list(together[1]))
+
+    def test_refusals(self):
+        for bad in ({'pooling': 'max'}, {'threads': -1}):
+            with self.assertRaises(medley.ArgumentError, msg=bad):
+                self.model.embed(self.TEXTS, **bad)
+        with self.assertRaisesRegex(medley.ArgumentError, 'list of texts'):
+            self.model.embed('one text')
+        with self.assertRaisesRegex(medley.UnsupportedError, 'rank'):
+            self.model.embed(self.TEXTS, pooling='rank')
+        with self.assertRaisesRegex(medley.LimitError, 'text 2 of 2'):
+            self.model.embed(['short', 'long ' * 1000])
+        with self.assertRaisesRegex(medley.ArgumentError, 'text 1 of 1 has no tokens'):
+            medley.Model(DENSE).embed([''])
+        self.model.close()
+        with self.assertRaisesRegex(medley.ArgumentError, 'the model was closed'):
+            self.model.embed(self.TEXTS)
+
+    def test_progress(self):
+        seen = []
+        self.model.embed(self.TEXTS, progress=lambda done, total: seen.append((done, total)))
+        tokens = sum(len(self.model.tokenizer.encode(t)) for t in self.TEXTS)
+        self.assertEqual(seen[-1], (tokens, tokens))
+        with self.assertRaises(medley.CancelledError):
+            self.model.embed(self.TEXTS, progress=lambda done, total: False)
+
+        def fails(_done, _total):
+            raise KeyError('mine')
+        with self.assertRaisesRegex(KeyError, 'mine'):
+            self.model.embed(self.TEXTS, progress=fails)
+        self.assertEqual(len(self.model.embed(self.TEXTS)), len(self.TEXTS))
 
 
 class Wheel(unittest.TestCase):
