@@ -318,6 +318,9 @@ static md_status check_same(const md_seq *q, const md_saved *s, md_error *err)
     MD_FAIL_IF(s->h.kv_layout != MD_KV_LAYOUT || s->h.page_bytes != md_kv_pool_page_bytes(session->kv) ||
                    s->h.n_state != own_bytes(q),
                MD_ERR_UNSUPPORTED, "'%s' was saved by a medley that keeps keys and values in another way", s->path);
+    const size_t mask_bytes = (size_t)session->model->spec.n_layer * (size_t)session->model->spec.max.expert;
+    MD_FAIL_IF(is_masked(q, mask_bytes) && memcmp(s->state, q->mask, mask_bytes) != 0, MD_ERR_FORMAT,
+               "'%s' is damaged: the experts it switches are not those of its numerics key", s->path);
     for (uint64_t i = 0; i < s->h.n_tokens; i++)
         MD_FAIL_IF(s->token[i] < 0 || s->token[i] >= session->model->spec.n_vocab, MD_ERR_FORMAT,
                    "'%s': token %" PRIu64 " is %d, but the model has tokens 0 to %d", s->path, i, s->token[i],

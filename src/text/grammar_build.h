@@ -43,9 +43,10 @@ typedef struct md_gbuild {
 
 /* Room for one more element of `size` bytes in the array *p; false when memory is out or `max` is reached. */
 bool md_gbuild_grow(void *p, size_t n, size_t *cap, size_t size, size_t max) MD_MUST_USE;
-/* Both say line and column of an offset in the text. */
+/* Says line and column of an offset in the text. */
 md_status md_gbuild_fail(const md_gbuild *b, size_t at, md_error *err, const char *fmt, ...) MD_PRINTF(4, 5);
-md_status md_gbuild_full(md_error *err, const char *what, size_t max);
+/* Why there was no room for one more than n: `max` is reached, or memory is out. */
+md_status md_gbuild_full(md_error *err, const char *what, size_t n, size_t max);
 /* A new rule that has no name of its own: it is called by that of `owner`. */
 md_status md_gbuild_def(md_gbuild *b, const char *name, size_t n, size_t at, uint32_t *out, md_error *err) MD_MUST_USE;
 

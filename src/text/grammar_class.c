@@ -35,7 +35,7 @@ static md_status push(md_gbuild *b, uint32_t lo, uint32_t hi, md_error *err)
 {
     md_grammar *g = b->g;
     if (!md_gbuild_grow(&g->range, g->n_ranges, &b->range_cap, sizeof *g->range, MD_GRAMMAR_RANGE_MAX))
-        return md_gbuild_full(err, "ranges of characters", MD_GRAMMAR_RANGE_MAX);
+        return md_gbuild_full(err, "ranges of characters", g->n_ranges, MD_GRAMMAR_RANGE_MAX);
     g->range[g->n_ranges++] = (md_grange){.lo = lo, .hi = hi};
     return MD_OK;
 }
@@ -97,7 +97,7 @@ md_status md_gbuild_class(md_gbuild *b, size_t first, bool negated, uint32_t *ou
         MD_TRY(negate(b, first, err));
     MD_TRY(drop_surrogates(b, first, err));
     if (!md_gbuild_grow(&g->class_, g->n_classes, &b->class_cap, sizeof *g->class_, MD_GRAMMAR_NODE_MAX))
-        return md_gbuild_full(err, "classes of characters", MD_GRAMMAR_NODE_MAX);
+        return md_gbuild_full(err, "classes of characters", g->n_classes, MD_GRAMMAR_NODE_MAX);
     *out = (uint32_t)g->n_classes;
     g->class_[g->n_classes++] = (md_gclass){.first = (uint32_t)first, .n = (uint32_t)(g->n_ranges - first)};
     return MD_OK;

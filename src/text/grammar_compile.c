@@ -11,7 +11,7 @@ static md_status new_node(md_gbuild *b, md_gkind kind, uint32_t arg, uint32_t ne
 {
     md_grammar *g = b->g;
     if (!md_gbuild_grow(&g->node, g->n_nodes, &b->node_cap, sizeof *g->node, MD_GRAMMAR_NODE_MAX))
-        return md_gbuild_full(err, "nodes", MD_GRAMMAR_NODE_MAX);
+        return md_gbuild_full(err, "nodes", g->n_nodes, MD_GRAMMAR_NODE_MAX);
     *out = (uint32_t)g->n_nodes;
     g->node[g->n_nodes++] = (md_gnode){.kind = kind, .arg = arg, .next = next};
     return MD_OK;
@@ -49,7 +49,7 @@ static md_status shrink(md_gbuild *b, uint32_t owner, uint32_t *ast, md_error *e
     MD_TRY(md_gbuild_def(b, d.name, d.name_n, d.seen_at, &rule, err));
     /* A copy of the tree's node goes to the rule, which is compiled later; the node itself becomes the call. */
     if (!md_gbuild_grow(&b->ast, b->n_ast, &b->ast_cap, sizeof *b->ast, 2 * MD_GRAMMAR_NODE_MAX))
-        return md_gbuild_full(err, "elements", MD_GRAMMAR_NODE_MAX);
+        return md_gbuild_full(err, "elements", b->n_ast, 2 * MD_GRAMMAR_NODE_MAX);
     a = &b->ast[*ast];
     b->ast[b->n_ast] = *a;
     b->ast[b->n_ast].sibling = 0;
@@ -112,7 +112,7 @@ md_status md_grammar_compile(md_gbuild *b, md_error *err)
     MD_TRY(new_node(b, MD_G_ACCEPT, 0, 0, &unused, err));
     for (uint32_t i = 0; i < b->n_def; i++) { /* grows while rules are made for repetitions */
         if (!md_gbuild_grow(&g->rule, g->n_rules, &cap, sizeof *g->rule, MD_GRAMMAR_RULE_MAX))
-            return md_gbuild_full(err, "rules", MD_GRAMMAR_RULE_MAX);
+            return md_gbuild_full(err, "rules", g->n_rules, MD_GRAMMAR_RULE_MAX);
         md_grule r = {.name = b->def[i].name, .name_n = b->def[i].name_n, .node = (uint32_t)g->n_nodes};
         MD_TRY(new_node(b, MD_G_RETURN, i, 0, &r.start, err));
         MD_TRY(compile(b, i, b->def[i].ast, r.start, &r.start, err));

@@ -56,17 +56,18 @@ md_status md_gbuild_fail(const md_gbuild *b, size_t at, md_error *err, const cha
     return md_fail(err, MD_ERR_FORMAT, "grammar, line %zu, column %zu: %s", line, column, what);
 }
 
-md_status md_gbuild_full(md_error *err, const char *what, size_t max)
+md_status md_gbuild_full(md_error *err, const char *what, size_t n, size_t max)
 {
-    return md_fail(err, MD_ERR_LIMIT,
-                   "the grammar needs more than %zu %s, or memory is out: lower its counts of repetition or split it",
+    if (n < max)
+        return md_fail_memory(err, "a grammar");
+    return md_fail(err, MD_ERR_LIMIT, "the grammar needs more than %zu %s: lower its counts of repetition or split it",
                    max, what);
 }
 
 md_status md_gbuild_def(md_gbuild *b, const char *name, size_t n, size_t at, uint32_t *out, md_error *err)
 {
     if (!md_gbuild_grow(&b->def, b->n_def, &b->def_cap, sizeof *b->def, MD_GRAMMAR_RULE_MAX))
-        return md_gbuild_full(err, "rules", MD_GRAMMAR_RULE_MAX);
+        return md_gbuild_full(err, "rules", b->n_def, MD_GRAMMAR_RULE_MAX);
     *out = (uint32_t)b->n_def;
     b->def[b->n_def++] = (md_gdef){.name = name, .name_n = (uint32_t)n, .seen_at = (uint32_t)at};
     return MD_OK;
@@ -112,7 +113,7 @@ static md_status new_ast(parser *p, md_gast a, uint32_t *out, md_error *err)
 {
     md_gbuild *b = p->b;
     if (!md_gbuild_grow(&b->ast, b->n_ast, &b->ast_cap, sizeof *b->ast, MD_GRAMMAR_NODE_MAX))
-        return md_gbuild_full(err, "elements", MD_GRAMMAR_NODE_MAX);
+        return md_gbuild_full(err, "elements", b->n_ast, MD_GRAMMAR_NODE_MAX);
     *out = (uint32_t)b->n_ast;
     b->ast[b->n_ast++] = a;
     return MD_OK;
@@ -222,7 +223,7 @@ static md_status push_range(parser *p, uint32_t lo, uint32_t hi, md_error *err)
 {
     md_grammar *g = p->b->g;
     if (!md_gbuild_grow(&g->range, g->n_ranges, &p->b->range_cap, sizeof *g->range, MD_GRAMMAR_RANGE_MAX))
-        return md_gbuild_full(err, "ranges of characters", MD_GRAMMAR_RANGE_MAX);
+        return md_gbuild_full(err, "ranges of characters", g->n_ranges, MD_GRAMMAR_RANGE_MAX);
     g->range[g->n_ranges++] = (md_grange){.lo = lo, .hi = hi};
     return MD_OK;
 }
@@ -329,7 +330,7 @@ static md_status parse_count(parser *p, uint32_t *out, md_error *err)
     while (is_digit(peek(p))) {
         v = 10 * v + (uint64_t)(p->s[p->at++] - '0');
         if (v > MD_GRAMMAR_NODE_MAX)
-            return md_gbuild_full(err, "nodes", MD_GRAMMAR_NODE_MAX);
+            return md_gbuild_full(err, "nodes", v, MD_GRAMMAR_NODE_MAX);
     }
     if (p->at == from)
         FAIL(from, "a number is missing; a repetition is written {3}, {3,} or {3,5}");

@@ -4,7 +4,8 @@
  * the caller's JSON becomes values whose every byte is MESSAGE. */
 #include "text/jinja_run.h"
 
-#include <errno.h>
+#include "text/json_load.h"
+
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
@@ -282,9 +283,9 @@ static md_status to_value(md_jrun *r, json_t *j, int depth, md_jval *out)
 md_status md_jfrom_json(md_jrun *r, const char *json, md_jval *out)
 {
     json_error_t why;
-    errno = 0;
-    json_t *j = json_loads(json, JSON_ALLOW_NUL, &why);
-    if (!j && errno == ENOMEM) { /* Jansson would call it bad syntax */
+    bool no_memory;
+    json_t *j = md_json_load(json, strlen(json), JSON_ALLOW_NUL, &why, &no_memory);
+    if (no_memory) {
         r->status = MD_ERR_MEMORY;
         return md_fail_memory(r->err, "the variables for the template");
     }

@@ -4,6 +4,7 @@
 #include "text/schema.h"
 
 #include "base/status.h"
+#include "text/json_load.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -137,7 +138,9 @@ static md_status check_type(const json_t *flat, const char *path, md_error *err)
     bool known = !type || n > 0 || json_is_string(type);
     for (size_t i = 0; i < (n ? n : 1) && known && type; i++) {
         json_t *one = json_pack("{s:O}", "type", n ? json_array_get(type, i) : type);
-        known = one && md_schema_types(one, false) != 0;
+        if (!one)
+            return md_fail_memory(err, "a grammar");
+        known = md_schema_types(one, false) != 0;
         json_decref(one);
     }
     MD_FAIL_IF(!known, MD_ERR_FORMAT,
@@ -216,7 +219,10 @@ md_status md_grammar_from_schema(const char *json, size_t n, md_grammar **out, m
     MD_FAIL_IF(n > MD_SCHEMA_TEXT_MAX, MD_ERR_LIMIT, "the JSON Schema has %zu bytes; at most %u are possible", n,
                MD_SCHEMA_TEXT_MAX);
     json_error_t why;
-    md_schema s = {.root = json_loadb(json, n, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why)};
+    bool no_memory;
+    md_schema s = {.root = md_json_load(json, n, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why, &no_memory)};
+    if (no_memory)
+        return md_fail_memory(err, "a grammar");
     if (!s.root)
         return md_fail(err, MD_ERR_FORMAT, "the JSON Schema is not JSON: line %d, column %d: %s", why.line, why.column,
                        why.text);

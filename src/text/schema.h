@@ -72,10 +72,13 @@ unsigned md_schema_type_of_value(const json_t *value);
 bool md_schema_impossible(const json_t *schema);
 
 /* --- schema_merge.c --- */
+/* A list or an object with the same members. NULL: memory is out. */
+json_t *md_schema_copy(json_t *of);
 /* *out: a flat schema for what fits both, owned by the caller; NULL if nothing does. */
 md_status md_schema_merge(json_t *a, json_t *b, const char *path, json_t **out, md_error *err) MD_MUST_USE;
-/* True if it is certain that nothing the grammar makes for flat schema a fits flat schema b. */
-bool md_schema_apart(const md_schema *s, json_t *a, json_t *b, int depth);
+/* *apart: it is certain that nothing the grammar makes for a flat schema of list a fits one of list b. */
+md_status md_schema_all_apart(const md_schema *s, json_t *a, json_t *b, int depth, bool *apart,
+                              md_error *err) MD_MUST_USE;
 
 /* --- schema_number.c, schema_string.c, schema_object.c, schema_array.c: one expression for a flat schema --- */
 md_status md_schema_number(md_schema *s, const json_t *flat, bool integer, const char *path, md_buf *out,

@@ -161,27 +161,21 @@ static md_status by_schema(const md_schema *s, json_t *schema, const char *path,
     return status;
 }
 
-/* Is every schema of list a apart from every one of list b? */
-static bool all_apart(const md_schema *s, json_t *a, json_t *b, int depth)
-{
-    for (size_t i = 0; i < json_array_size(a); i++)
-        for (size_t k = 0; k < json_array_size(b); k++)
-            if (!md_schema_apart(s, json_array_get(a, i), json_array_get(b, k), depth))
-                return false;
-    return true;
-}
-
 /* Nothing that the grammar makes for one branch of a oneOf may fit another one. */
 static md_status check_apart(const md_schema *s, json_t *branches, const char *path, int depth, md_error *err)
 {
     const size_t n = json_array_size(branches);
     for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < n; k++)
-            MD_FAIL_IF(i != k && !all_apart(s, json_array_get(branches, i), json_array_get(branches, k), depth),
-                       MD_ERR_UNSUPPORTED,
+        for (size_t k = 0; k < n; k++) {
+            bool apart = true;
+            if (i != k)
+                MD_TRY(md_schema_all_apart(s, json_array_get(branches, i), json_array_get(branches, k), depth, &apart,
+                                           err));
+            MD_FAIL_IF(!apart, MD_ERR_UNSUPPORTED,
                        "the JSON Schema keyword 'oneOf' at %s: a value could fit alternatives %zu and %zu at once; use "
                        "anyOf, or give them a required property with different constants",
                        path, i + 1, k + 1);
+        }
     return MD_OK;
 }
 
@@ -196,7 +190,7 @@ static md_status by_branches(const md_schema *s, json_t *list, bool one, const c
     {
         if (status != MD_OK)
             break;
-        json_t *branch = json_copy(*alts); /* a list of the same schemas */
+        json_t *branch = md_schema_copy(*alts); /* a list of the same schemas */
         status = branch ? by_schema(s, v, path, depth, &branch, err) : md_fail_memory(err, "a grammar");
         if (status == MD_OK && json_array_extend(all, branch) != 0)
             status = md_fail_memory(err, "a grammar");

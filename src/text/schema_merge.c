@@ -20,6 +20,23 @@ static json_t *both_of(json_t *a, json_t *b)
     return json_pack("{s:[O,O]}", "allOf", a, b);
 }
 
+/* The list or object, or NULL when something is missing from it. */
+static json_t *if_whole(json_t *of, bool whole)
+{
+    if (whole)
+        return of;
+    json_decref(of);
+    return NULL;
+}
+
+/* Jansson's own copy leaves out what there is no memory for. */
+json_t *md_schema_copy(json_t *of)
+{
+    json_t *copy = json_copy(of);
+    return if_whole(copy,
+                    json_object_size(copy) == json_object_size(of) && json_array_size(copy) == json_array_size(of));
+}
+
 /* ---- properties ---- */
 
 /* Adds the properties of `from` to `to`, each together with what `other`, the schema on the other side, says about it. */
@@ -85,31 +102,34 @@ static bool is_one_of(const char *name, const char *const *list, size_t n)
     return false;
 }
 
-/* The values that are in both lists. */
+/* The values that are in both lists. NULL: memory is out. */
 static json_t *common_values(const json_t *a, const json_t *b)
 {
     json_t *out = json_array();
+    bool whole = true;
     for (size_t i = 0; i < json_array_size(a); i++)
         for (size_t k = 0; k < json_array_size(b); k++)
             if (json_equal(json_array_get(a, i), json_array_get(b, k))) {
-                json_array_append(out, json_array_get(a, i));
+                whole &= json_array_append(out, json_array_get(a, i)) == 0;
                 break;
             }
-    return out;
+    return if_whole(out, whole);
 }
 
+/* NULL: memory is out. */
 static json_t *common_types(const json_t *a, const json_t *b)
 {
     static const char *const names[] = {"object", "array", "string", "number", "integer", "boolean", "null"};
     const unsigned both = md_schema_types(a, false) & md_schema_types(b, false);
     json_t *out = json_array();
+    bool whole = true;
     for (unsigned i = 0; i < 7; i++) {
         if (i == 4 && (both & MD_TYPE_NUMBER))
             continue;
         if (both & 1u << i)
-            json_array_append_new(out, json_string(names[i]));
+            whole &= json_array_append_new(out, json_string(names[i])) == 0;
     }
-    return out;
+    return if_whole(out, whole);
 }
 
 /* Keyword `name`, which both have with different values. *possible: false if nothing fits both. */
@@ -168,7 +188,7 @@ md_status md_schema_merge(json_t *a, json_t *b, const char *path, json_t **out, 
         *out = json_incref(json_object_size(a) == 0 ? b : a);
         return MD_OK;
     }
-    json_t *merged = json_copy(a);
+    json_t *merged = md_schema_copy(a);
     bool possible = true;
     const md_status status = merged ? merge_into(merged, a, b, path, &possible, err) : md_fail_memory(err, "a grammar");
     if (status == MD_OK && possible)
@@ -201,51 +221,77 @@ static bool may_make(const json_t *flat, const char *name)
 }
 
 /* Are two subschemas apart, so that a property both know, and a always has, tells them apart? */
-static bool values_apart(const md_schema *s, json_t *a, json_t *b, int depth)
+static md_status values_apart(const md_schema *s, json_t *a, json_t *b, int depth, bool *apart, md_error *err)
 {
+    *apart = false;
+    if (depth >= LOOK_DEPTH)
+        return MD_OK;
     json_t *x = json_array(), *y = json_array();
-    bool apart = depth < LOOK_DEPTH && md_schema_flatten(s, a, "#", 0, x, NULL) == MD_OK &&
-                 md_schema_flatten(s, b, "#", 0, y, NULL) == MD_OK;
-    for (size_t i = 0; i < json_array_size(x) && apart; i++)
-        for (size_t k = 0; k < json_array_size(y) && apart; k++)
-            apart = md_schema_apart(s, json_array_get(x, i), json_array_get(y, k), depth + 1);
+    md_status status = x && y ? md_schema_flatten(s, a, "#", 0, x, NULL) : MD_ERR_MEMORY;
+    if (status == MD_OK)
+        status = md_schema_flatten(s, b, "#", 0, y, NULL);
+    if (status == MD_OK)
+        status = md_schema_all_apart(s, x, y, depth + 1, apart, err);
+    else if (status == MD_ERR_MEMORY)
+        status = md_fail_memory(err, "a grammar");
+    else
+        status = MD_OK; /* what cannot be made into a grammar is not known to be apart */
     json_decref(x);
     json_decref(y);
-    return apart;
+    return status;
 }
 
-static bool objects_apart(const md_schema *s, json_t *a, json_t *b, int depth)
+static md_status objects_apart(const md_schema *s, json_t *a, json_t *b, int depth, bool *apart, md_error *err)
 {
+    *apart = true;
     const json_t *wanted = json_object_get(b, "required"), *given = json_object_get(a, "required");
     json_t *rest = json_object_get(b, "additionalProperties");
     for (size_t i = 0; i < json_array_size(wanted); i++) {
         const char *name = json_string_value(json_array_get(wanted, i));
         if (name && !may_make(a, name))
-            return true;
+            return MD_OK;
     }
     for (size_t i = 0; i < json_array_size(given); i++) {
         const char *name = json_string_value(json_array_get(given, i));
         json_t *x = name ? json_object_get(json_object_get(a, "properties"), name) : NULL;
         json_t *y = name ? json_object_get(json_object_get(b, "properties"), name) : NULL;
         y = y ? y : rest;
-        if (name && y && (md_schema_impossible(y) || (x && values_apart(s, x, y, depth))))
-            return true;
+        if (!name || !y)
+            continue;
+        *apart = md_schema_impossible(y);
+        if (x && !*apart)
+            MD_TRY(values_apart(s, x, y, depth, apart, err));
+        if (*apart)
+            return MD_OK;
     }
-    return false;
+    *apart = false;
+    return MD_OK;
 }
 
-bool md_schema_apart(const md_schema *s, json_t *a, json_t *b, int depth)
+static md_status schemas_apart(const md_schema *s, json_t *a, json_t *b, int depth, bool *apart, md_error *err)
 {
     const unsigned made = md_schema_types(a, true), fits = md_schema_types(b, false);
-    if ((made & fits) == 0)
-        return true;
+    *apart = (made & fits) == 0;
+    if (*apart)
+        return MD_OK;
     json_t *x = json_object_get(a, "enum"), *y = json_object_get(b, "enum");
     if (x && y) {
         json_t *common = common_values(x, y);
-        const bool apart = common && json_array_size(common) == 0;
+        if (!common)
+            return md_fail_memory(err, "a grammar");
+        *apart = json_array_size(common) == 0;
         json_decref(common);
-        if (apart)
-            return true;
     }
-    return made == MD_TYPE_OBJECT && !x && objects_apart(s, a, b, depth);
+    if (!*apart && made == MD_TYPE_OBJECT && !x)
+        return objects_apart(s, a, b, depth, apart, err);
+    return MD_OK;
+}
+
+md_status md_schema_all_apart(const md_schema *s, json_t *a, json_t *b, int depth, bool *apart, md_error *err)
+{
+    *apart = true;
+    for (size_t i = 0; i < json_array_size(a) && *apart; i++)
+        for (size_t k = 0; k < json_array_size(b) && *apart; k++)
+            MD_TRY(schemas_apart(s, json_array_get(a, i), json_array_get(b, k), depth, apart, err));
+    return MD_OK;
 }
