@@ -71,26 +71,21 @@ static md_status bind_qk_norm(const md_binder *b, md_attn_spec *a)
     return MD_OK;
 }
 
+/* A gate for each head, or for each value; in a family with either, the tensor's own rows tell. */
 static md_status bind_gate(const md_binder *b, md_attn_spec *a)
 {
-    md_error *err = b->err;
-    const md_arch *arch = b->m->arch;
-    a->gate_in_q = arch->gate_in_q;
-    a->gate_act = arch->gate_act;
-    const md_slot slot = md_bind_has(b, MD_SLOT_ATTN_GATE) && md_bind_has(b, MD_SLOT_ATTN_GATE_EACH)
-                             ? MD_N_SLOTS
-                             : MD_SLOT_ATTN_GATE;
-    if (slot != MD_N_SLOTS) {
-        const md_slot one = md_bind_has(b, MD_SLOT_ATTN_GATE_EACH) ? MD_SLOT_ATTN_GATE_EACH : MD_SLOT_ATTN_GATE;
-        return md_bind_matrix(b, one, md_bind_needed(b, one), &a->gate);
+    a->gate_in_q = b->m->arch->gate_in_q;
+    a->gate_act = b->m->arch->gate_act;
+    const bool heads = md_bind_has(b, MD_SLOT_ATTN_GATE), values = md_bind_has(b, MD_SLOT_ATTN_GATE_EACH);
+    md_slot slot = heads ? MD_SLOT_ATTN_GATE : MD_SLOT_ATTN_GATE_EACH;
+    if (heads && values) {
+        char name[128];
+        md_bind_name(b, slot, name);
+        const md_gguf_tensor *t = md_gguf_find_tensor(b->m->file, name);
+        slot = t && t->dim[1] != a->n_head ? MD_SLOT_ATTN_GATE_EACH : slot;
     }
-    /* a family with either: the tensor's own rows tell which */
-    char name[128];
-    md_bind_name(b, MD_SLOT_ATTN_GATE, name);
-    const md_gguf_tensor *t = md_gguf_find_tensor(b->m->file, name);
-    MD_FAIL_IF(!t && md_bind_needed(b, MD_SLOT_ATTN_GATE), MD_ERR_FORMAT, "tensor '%s' is missing", name);
-    const bool head = t && t->dim[1] == a->n_head;
-    return md_bind_matrix(b, head ? MD_SLOT_ATTN_GATE : MD_SLOT_ATTN_GATE_EACH, false, &a->gate);
+    const bool needed = md_bind_needed(b, MD_SLOT_ATTN_GATE) || md_bind_needed(b, MD_SLOT_ATTN_GATE_EACH);
+    return md_bind_matrix(b, slot, needed, &a->gate);
 }
 
 static void set_scales(const md_binder *b, md_attn_spec *a)
@@ -107,7 +102,7 @@ static void set_scales(const md_binder *b, md_attn_spec *a)
         a->temper_floor = hp->temper_floor;
         a->temper_shift = arch->temper_shift;
     }
-    /* ALiBi's slopes for H heads, a power of two: 2^(-8/H), its square... The rule for others is in step_attention.c. */
+    /* ALiBi: the last of H heads, a power of two, has the slope 2^-8 */
     a->slope = arch->linear_bias ? 8.0f : 0.0f;
 }
 

@@ -85,8 +85,8 @@ typedef struct md_attn_spec {
     float clip;           /* queries, keys and values are clamped to this; 0: none */
     float temper; /* queries grow with position: 1 + temper * log(1 + floor((pos + temper_shift) / temper_floor)) */
     int32_t temper_floor, temper_shift;
-    float slope;             /* of head 0's bias by distance (ALiBi, Press et al. 2022), halved by rule; 0: none */
-    int32_t cache;           /* the layer whose keys and values are read: its own, or an earlier one's */
+    float slope;   /* biases by distance (ALiBi, Press et al. 2022): minus the last head's exponent of two; 0: none */
+    int32_t cache; /* the layer whose keys and values are read: its own, or an earlier one's */
     md_norm norm, post_norm; /* before the branch; over its output, before the residual */
     md_norm after_norm;      /* over the stream, after the residual */
     md_norm again_norm;      /* if any: the layer's input is added to the stream once more, then this norm */
