@@ -46,6 +46,7 @@ fuzz_one() {
     rm -f "$work"/log.*
     local seeds=("fuzz/corpus/$name") options=()
     dictionary "$name" >"$work/dictionary" && options=("-dict=$work/dictionary")
+    [ -n "${FUZZ_SEED:-}" ] && options+=("-seed=$FUZZ_SEED") # the same inputs in the same order
     [ "$name" = model ] && seeds+=(fuzz/corpus/gguf)
     while [ "$SECONDS" -lt "$end" ] && [ "$found" -lt 5 ]; do
         rounds=$((rounds + 1))
