@@ -44,14 +44,15 @@ fuzz_one() {
     local name=$1 work=$PWD/$build/found-$1 end=$((SECONDS + seconds)) start=$SECONDS rounds=0 found=0 runs coverage
     mkdir -p "$work/corpus"
     rm -f "$work"/log.*
-    local seeds=("fuzz/corpus/$name") options=()
+    local seeds=("fuzz/corpus/$name") options=() timeout=10
+    [ "$name" = model ] && timeout=60 # a recipe is opened again for everything that it lacks
     dictionary "$name" >"$work/dictionary" && options=("-dict=$work/dictionary")
     [ -n "${FUZZ_SEED:-}" ] && options+=("-seed=$FUZZ_SEED") # the same inputs in the same order
     [ "$name" = model ] && seeds+=(fuzz/corpus/gguf)
     while [ "$SECONDS" -lt "$end" ] && [ "$found" -lt 5 ]; do
         rounds=$((rounds + 1))
         UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 "$build/fuzz/fuzz-$name" -max_total_time=$((end - SECONDS)) \
-            -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=512 -max_len=65536 -print_final_stats=1 \
+            -timeout=$timeout -rss_limit_mb=2048 -malloc_limit_mb=512 -max_len=65536 -print_final_stats=1 \
             "${options[@]}" -artifact_prefix="$work/" "$work/corpus" "${seeds[@]}" >"$work/log.$rounds" 2>&1 && break
         found=$((found + 1))
         echo "fuzz $name: FAILED"
