@@ -309,7 +309,6 @@ static void note_attention(md_maxima *x, const md_attn_spec *a)
     grow(&x->dim_k, a->dim_k);
     grow(&x->dim_v, a->dim_v);
     grow(&x->head, a->n_head);
-    grow(&x->group, a->n_head / a->n_head_kv);
 }
 
 static void note_recurrent(md_maxima *x, const md_recurrent_spec *r)
@@ -318,7 +317,6 @@ static void note_recurrent(md_maxima *x, const md_recurrent_spec *r)
     grow(&x->mixed, r->n_conv);
     grow(&x->mixed, r->out.cols);
     grow(&x->n_conv, r->n_conv);
-    grow(&x->kernel, r->kernel);
     grow(&x->recurrent_head, 2 * r->n_v_head);
     grow(&x->recurrent_dim, r->dim_k);
     grow(&x->recurrent_dim, r->dim_v);

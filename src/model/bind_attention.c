@@ -3,6 +3,8 @@
  * Binding attention: projections as the file has them, norms of heads, latent attention, gates, ropes. */
 #include "model/bind.h"
 
+#include "base/mathd.h"
+
 #include <math.h>
 
 /* q, k and v: three matrices, or one that holds them one after another. */
@@ -102,8 +104,24 @@ static void set_scales(const md_binder *b, md_attn_spec *a)
         a->temper_floor = hp->temper_floor;
         a->temper_shift = arch->temper_shift;
     }
-    /* ALiBi: the last of H heads, a power of two, has the slope 2^-8 */
-    a->slope = arch->linear_bias ? 8.0f : 0.0f;
+}
+
+/* Slopes of heads (Press et al. 2022): 2^(-8/n), its square... for the largest power of two n in the heads; those beyond take
+ * every second one of 2^(-4/n)'s. */
+static md_status bind_slopes(const md_binder *b, md_attn_spec *a)
+{
+    if (!b->m->arch->linear_bias)
+        return MD_OK;
+    float *slope = md_arena_alloc(&b->m->arena, (size_t)a->n_head, sizeof *slope);
+    if (!slope)
+        return md_fail_memory(b->err, "a layer's description");
+    int32_t n = 1;
+    while (2 * n <= a->n_head)
+        n *= 2;
+    for (int32_t h = 0; h < a->n_head; h++)
+        slope[h] = (float)md_pow_d(2.0, h < n ? -(8.0 / n) * (h + 1) : -(8.0 / (2.0 * n)) * (2 * (h - n) + 1));
+    a->slope = slope;
+    return MD_OK;
 }
 
 md_status md_bind_attention(const md_binder *b, md_attn_spec *a)
@@ -124,6 +142,7 @@ md_status md_bind_attention(const md_binder *b, md_attn_spec *a)
     a->v_norm = arch->v_norm;
     a->v_eps = hp->norm_eps;
     set_scales(b, a);
+    MD_TRY(bind_slopes(b, a));
     /* a second norm, where there is one, is the mixer's; the first is then the feed-forward's */
     const bool second = !arch->input_again && md_bind_present(b, MD_SLOT_ATTN_NORM_2);
     MD_TRY(md_bind_norm(b, second ? MD_SLOT_ATTN_NORM_2 : MD_SLOT_ATTN_NORM,

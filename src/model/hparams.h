@@ -61,7 +61,6 @@ typedef struct md_recursion_hparams {
 
 typedef struct md_hparams {
     int32_t n_layer, n_embd, n_vocab, n_ctx;
-    int32_t n_pages; /* positions that have an embedding of their own; 0: none */
     int32_t dim_k, dim_v, n_rot;
     md_latent_hparams latent;
     md_recurrent_hparams recurrent;

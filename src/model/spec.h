@@ -21,9 +21,8 @@ typedef struct md_maxima {
     int32_t dim_k, dim_v, head; /* of a head; heads */
     int32_t ff, expert, pick, expert_width, n_rot;
     int32_t expert_embd;                    /* of experts in a latent space */
-    int32_t group;                          /* query heads of a key head */
     int32_t q_rank;                         /* compressed queries */
-    int32_t n_conv, kernel;                 /* channels and taps of a convolution */
+    int32_t n_conv;                         /* channels of a convolution */
     int32_t recurrent_head, recurrent_dim;  /* numbers a head of a recurrent mixer, its larger size */
     bool parallel, early, side, route_norm; /* some layer needs a copy of the stream or of its branches */
     int32_t rounds;                         /* of iterated routing */
@@ -85,8 +84,8 @@ typedef struct md_attn_spec {
     float clip;           /* queries, keys and values are clamped to this; 0: none */
     float temper; /* queries grow with position: 1 + temper * log(1 + floor((pos + temper_shift) / temper_floor)) */
     int32_t temper_floor, temper_shift;
-    float slope;   /* biases by distance (ALiBi, Press et al. 2022): minus the last head's exponent of two; 0: none */
-    int32_t cache; /* the layer whose keys and values are read: its own, or an earlier one's */
+    const float *slope;      /* (H) biases by distance (ALiBi, Press et al. 2022); NULL: none */
+    int32_t cache;           /* the layer whose keys and values are read: its own, or an earlier one's */
     md_norm norm, post_norm; /* before the branch; over its output, before the residual */
     md_norm after_norm;      /* over the stream, after the residual */
     md_norm again_norm;      /* if any: the layer's input is added to the stream once more, then this norm */

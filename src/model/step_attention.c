@@ -165,19 +165,6 @@ static int32_t end_of_keys(const md_session *s, const md_row *r)
     return s->model->spec.causal ? r->pos + 1 : r->seq->table.length + r->seq->pending;
 }
 
-/* The slope of a head (Press et al. 2022): 2^(-8/n), its square... for the largest power of two n in the heads; those beyond
- * take every second one of 2^(-4/n)'s. */
-static float slope_of(const md_attn_spec *a, int32_t head)
-{
-    if (a->slope == 0.0f)
-        return 0.0f;
-    int32_t n = 1;
-    while (2 * n <= a->n_head)
-        n *= 2;
-    const double base = head < n ? (double)a->slope / n : (double)a->slope / (2.0 * n);
-    return (float)md_pow_d(2.0, -base * (head < n ? head + 1 : 2 * (head - n) + 1));
-}
-
 typedef struct tile {
     int32_t index;
     const float *kt, *v;
@@ -210,7 +197,7 @@ static void attend_row(const attention_job *j, int64_t i, int32_t from, int32_t 
                                   .last = last,
                                   .scale = a->scale,
                                   .softcap = a->softcap,
-                                  .slope = slope_of(a, h),
+                                  .slope = a->slope ? a->slope[h] : 0.0f,
                                   .at = r->pos - start,
                                   .m = &ml[0],
                                   .l = &ml[1],

@@ -2,6 +2,7 @@
  *
  * The sampler against exact probabilities, and against a second, plain implementation of docs/sampling.md that sorts
  * everything. */
+#include "sampler_case.h"
 #include "support/fixtures.h"
 
 #include "base/mathd.h"
@@ -10,26 +11,6 @@
 
 #include <math.h>
 #include <string.h>
-
-static md_sampler_args off(void)
-{
-    md_sampler_args a;
-    md_sampler_args_default(&a);
-    a.temperature = 1.0f;
-    a.top_k = 0;
-    a.top_p = 1.0f;
-    a.min_p = 0.0f;
-    return a;
-}
-
-static md_sampler *new_sampler(const md_sampler_args *a, int32_t n_vocab)
-{
-    md_sampler *s;
-    md_error err;
-    if (md_sampler_new(a, n_vocab, &s, &err) != MD_OK)
-        fail_msg("%s", err.message);
-    return s;
-}
 
 static int32_t pick(md_sampler *s, const float *logits, int32_t pos)
 {

@@ -2,6 +2,7 @@
  *
  * Splitting rules: each compiles, loses nothing, and takes long runs of anything in its stride; those that differ are
  * told apart by what they make of chosen texts. */
+#include "pretok_case.h"
 #include "text/pretok.h"
 #include "tok_tiny.h"
 
@@ -183,22 +184,6 @@ static void every_rule_keeps_every_byte(void **state)
         md_pretok_free(p);
     }
     md_pretok_scratch_free(s);
-}
-
-/* Has an earlier rule the same steps? */
-static bool seen_before(size_t r)
-{
-    const md_pretok_rule *b = md_pretok_rule_at(r);
-    for (size_t i = 0; i < r; i++) {
-        const md_pretok_rule *a = md_pretok_rule_at(i);
-        bool same = true;
-        for (int k = 0; k < MD_PRETOK_MAX_STEPS && same; k++)
-            same = a->step[k].op == b->step[k].op &&
-                   (a->step[k].op == MD_PRETOK_END || strcmp(a->step[k].pattern, b->step[k].pattern) == 0);
-        if (same)
-            return true;
-    }
-    return false;
 }
 
 /* Runs on which a careless pattern takes quadratic time: seconds of the processor, where milliseconds will do. */

@@ -3,6 +3,7 @@
  * Work of the splitting rules, counted and not timed: PCRE2 reports each item of a pattern that it tries, and a run
  * twice as long may take about twice as many. Each step of a rule is given what the steps before it leave, as in the
  * library. */
+#include "pretok_case.h"
 #include "text/pretok.h"
 #include "tok_tiny.h"
 
@@ -69,22 +70,6 @@ static uint64_t items_tried(const md_pretok_rule *rule, int k, const char *text,
     md_pretok_scratch_free(scratch);
     md_pretok_free(p);
     return c.tried;
-}
-
-/* Has an earlier rule the same steps? */
-static bool seen_before(size_t r)
-{
-    const md_pretok_rule *b = md_pretok_rule_at(r);
-    for (size_t i = 0; i < r; i++) {
-        const md_pretok_rule *a = md_pretok_rule_at(i);
-        bool same = true;
-        for (int k = 0; k < MD_PRETOK_MAX_STEPS && same; k++)
-            same = a->step[k].op == b->step[k].op &&
-                   (a->step[k].op == MD_PRETOK_END || strcmp(a->step[k].pattern, b->step[k].pattern) == 0);
-        if (same)
-            return true;
-    }
-    return false;
 }
 
 static void twice_the_text_twice_the_work(void **state)
