@@ -58,10 +58,9 @@ md_status md_hparams_arch(const md_gguf *g, const md_arch **out, md_error *err)
 /* The context ends where what this version computes would stop being the model. */
 static void limit_context(md_hparams *hp, int64_t n)
 {
-    if (n < hp->n_ctx || hp->ctx_limit > n) {
-        hp->ctx_limit = (int32_t)n;
-        hp->n_ctx = hp->n_ctx < n ? hp->n_ctx : (int32_t)n;
-    }
+    const int32_t limit = n < INT32_MAX ? (int32_t)n : INT32_MAX;
+    hp->ctx_limit = hp->ctx_limit > 0 && hp->ctx_limit < limit ? hp->ctx_limit : limit;
+    hp->n_ctx = hp->n_ctx < limit ? hp->n_ctx : limit;
 }
 
 /* An indexer picks keys, or blocks of them: as long as there are no more than it picks, attention sees all. */
