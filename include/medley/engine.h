@@ -146,9 +146,22 @@ MD_API const float *md_step_hidden(const md_session *s, int32_t row); /* [n_embd
 MD_API bool md_step_routing(const md_session *s, int32_t row, int32_t layer, const int32_t **expert,
                             const float **weight, int32_t *k);
 
+/* What a step spends its time on. */
+typedef enum md_step_part {
+    MD_STEP_MIXER,     /* attention, or a recurrent mixer */
+    MD_STEP_DENSE_FFN, /* that every token uses, not beside routed experts */
+    MD_STEP_ROUTER,
+    MD_STEP_EXPERTS, /* routed and shared ones */
+    MD_STEP_OUTPUT,  /* output matrix */
+    MD_STEP_OTHER,   /* embedding, norms, residuals */
+    MD_STEP_N_PARTS
+} md_step_part;
+MD_API const char *md_step_part_name(md_step_part p); /* "attention"; never NULL */
+
 /* Counters since the session began; what tests and benches ask for. */
 typedef struct md_counters {
     uint64_t steps, rows;
+    double part_seconds[MD_STEP_N_PARTS];
     uint64_t tiles_run;     /* attention tiles (pages of 64 keys) that were computed */
     uint64_t tiles_skipped; /* wholly masked tiles that were skipped */
     uint64_t pages_copied;  /* shared pages copied before a write */

@@ -62,6 +62,7 @@ typedef struct md_model_info {
     int32_t n_ff;                                                  /* width of a dense FFN, 0 if none */
     int32_t n_expert, n_expert_used, n_expert_shared, n_ff_expert; /* 0 for dense models */
     bool has_chat_template;
+    bool packed;             /* made by md_pack: matrices lie in tiles */
     bool causal;             /* false: every position sees the whole sequence, which is given in one step */
     bool has_logits;         /* false: there is no output matrix, only hidden states */
     md_pooling pooling;      /* that the model was made for; if the file does not say: mean, or last where causal */
@@ -81,6 +82,10 @@ typedef struct md_model_args {
      * of that form. */
     const char *const *override;
     size_t n_override;
+    /* Weights stay in the mapped file: ready at once, but slower (a plain file's matrices are not woven into tiles, pages
+     * are small), outside of any memory promise, and a file that somebody cuts short ends the process. */
+    bool map;
+    int32_t n_threads; /* that read the weights; 0: as many as the machine grants */
 } md_model_args;
 
 /* From the header alone, no weights are read. Of args (may be NULL) only the overrides count. */
@@ -125,7 +130,8 @@ MD_API MD_MUST_USE md_status md_model_check(const char *path, md_check_fn *on_fi
                                             md_progress_fn *progress, void *progress_user, uint64_t *n_bad,
                                             md_error *err);
 
-/* Maps and binds a model. args may be NULL. Weights stay in the mapped file. */
+/* Reads and binds a model. args may be NULL. Weights are read into memory, by several threads, and laid out for the kernels;
+ * MD_ERR_MEMORY when they do not fit. */
 MD_API MD_MUST_USE md_status md_model_open(const char *path, const md_model_args *args, md_model **out, md_error *err);
 MD_API void md_model_close(md_model *m); /* NULL allowed */
 MD_API const md_model_info *md_model_get_info(const md_model *m);

@@ -55,6 +55,15 @@ void md_map_close(md_map *m)
     *m = (md_map){0};
 }
 
+void md_map_keep(md_map *m, size_t n)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), kept = (n + page - 1) / page * page;
+    if (!m->bytes || kept == 0 || kept >= m->n)
+        return;
+    munmap((void *)(uintptr_t)(m->bytes + kept), m->n - kept);
+    m->n = kept;
+}
+
 void md_map_prefetch(const md_map *m, size_t offset, size_t n)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -64,6 +73,47 @@ void md_map_prefetch(const md_map *m, size_t offset, size_t n)
         n = m->n - offset;
     const size_t start = offset / page * page;
     (void)madvise((void *)(uintptr_t)(m->bytes + start), n + (offset - start), MADV_WILLNEED);
+}
+
+/* ---- reading by offset ---- */
+
+md_status md_in_open(const char *path, md_in *out, md_error *err)
+{
+    *out = (md_in){.fd = open(path, O_RDONLY | O_CLOEXEC), .path = path};
+    MD_FAIL_IF(out->fd < 0, MD_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
+    struct stat st;
+    if (fstat(out->fd, &st) != 0) {
+        const int code = errno;
+        md_in_close(out);
+        return md_fail(err, MD_ERR_IO, "cannot stat '%s': %s", path, strerror(code));
+    }
+    out->n = (uint64_t)st.st_size;
+    return MD_OK;
+}
+
+md_status md_in_read(const md_in *f, uint64_t offset, void *dst, size_t n, md_error *err)
+{
+    char *at = dst;
+    while (n > 0) {
+        const ssize_t got = pread(f->fd, at, n < (size_t)1 << 30 ? n : (size_t)1 << 30, (off_t)offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        MD_FAIL_IF(got < 0, MD_ERR_IO, "cannot read '%s' at byte %llu: %s", f->path, (unsigned long long)offset,
+                   strerror(errno));
+        MD_FAIL_IF(got == 0, MD_ERR_IO, "'%s' ends at byte %llu although it was longer a moment ago", f->path,
+                   (unsigned long long)offset);
+        at += got;
+        offset += (uint64_t)got;
+        n -= (size_t)got;
+    }
+    return MD_OK;
+}
+
+void md_in_close(md_in *f)
+{
+    if (f->fd >= 0)
+        close(f->fd);
+    f->fd = -1;
 }
 
 /* ---- writing ---- */

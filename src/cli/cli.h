@@ -34,8 +34,10 @@ md_status md_cli_template(md_cli *cli, md_error *err);
 md_status md_cli_eval(md_cli *cli, md_error *err);
 md_status md_cli_embed(md_cli *cli, md_error *err);
 md_status md_cli_upcycle(md_cli *cli, md_error *err);
+md_status md_cli_pack(md_cli *cli, md_error *err);
 md_status md_cli_completion(md_cli *cli, md_error *err);
 md_status md_cli_help(md_cli *cli, md_error *err);
+md_status md_cli_bench(md_cli *cli, md_error *err);
 md_status md_cli_synth(md_cli *cli, md_error *err);
 md_status md_cli_man(md_cli *cli, md_error *err);
 
@@ -68,6 +70,8 @@ md_status md_cli_flush(md_cli *cli, md_error *err) MD_MUST_USE;
 void md_cli_complain(const md_error *e);
 /* A note on standard error unless --quiet. */
 void md_cli_note(const md_cli *cli, const char *fmt, ...) MD_PRINTF(2, 3);
+/* An output file is named, is not the input, and is not replaced unless --force says so. */
+md_status md_cli_check_output(md_cli *cli, const char *in, const char *out, md_error *err) MD_MUST_USE;
 /* Little-endian float32 values. */
 md_status md_cli_write_f32(md_out *out, const float *x, size_t n, md_error *err) MD_MUST_USE;
 /* "213.4 MiB", "1.2 billion"; written to buf, which is returned. */
@@ -103,7 +107,7 @@ md_status md_cli_parse_ids(const char *text, size_t n, const char *name, int32_t
                            md_error *err) MD_MUST_USE;
 
 /* --- open.c --- */
-/* What --override asks of whoever reads the model; empty for commands without it. */
+/* What --override, --mmap and --threads ask of whoever reads the model; empty for commands without them. */
 md_model_args md_cli_model_args(const md_cli *cli);
 /* Opens the model named by the first operand, with a progress bar. */
 md_status md_cli_open_model(md_cli *cli, md_model **out, md_error *err) MD_MUST_USE;

@@ -93,6 +93,8 @@ static md_status open_session(const md_cli *cli, const md_model *m, size_t longe
     MD_FAIL_IF(need.kv > room || need.scratch > room - need.kv, MD_ERR_MEMORY,
                "texts of up to %zu tokens take %s of memory, but only %s is free: give shorter ones", longest,
                md_cli_bytes(wants, sizeof wants, need.kv + need.scratch), md_cli_bytes(has, sizeof has, room));
+    if (md_opt_given(cli->options, MD_OPT_ISA))
+        args.isa = md_opt_text(cli->options, MD_OPT_ISA);
     return md_session_new(m, &args, out, err);
 }
 

@@ -12,18 +12,13 @@
 typedef md_status command_fn(md_cli *cli, md_error *err);
 
 static command_fn *const command_fns[MD_N_COMMANDS] = {
-    [MD_COMMAND_RUN] = md_cli_run,
-    [MD_COMMAND_INSPECT] = md_cli_inspect,
-    [MD_COMMAND_TOKENIZE] = md_cli_tokenize,
-    [MD_COMMAND_DETOKENIZE] = md_cli_detokenize,
-    [MD_COMMAND_TEMPLATE] = md_cli_template,
-    [MD_COMMAND_EVAL] = md_cli_eval,
-    [MD_COMMAND_EMBED] = md_cli_embed,
-    [MD_COMMAND_UPCYCLE] = md_cli_upcycle,
-    [MD_COMMAND_COMPLETION] = md_cli_completion,
-    [MD_COMMAND_HELP] = md_cli_help,
-    [MD_COMMAND_SYNTH] = md_cli_synth,
-    [MD_COMMAND_MAN] = md_cli_man,
+    [MD_COMMAND_RUN] = md_cli_run,           [MD_COMMAND_INSPECT] = md_cli_inspect,
+    [MD_COMMAND_TOKENIZE] = md_cli_tokenize, [MD_COMMAND_DETOKENIZE] = md_cli_detokenize,
+    [MD_COMMAND_TEMPLATE] = md_cli_template, [MD_COMMAND_EVAL] = md_cli_eval,
+    [MD_COMMAND_EMBED] = md_cli_embed,       [MD_COMMAND_UPCYCLE] = md_cli_upcycle,
+    [MD_COMMAND_PACK] = md_cli_pack,         [MD_COMMAND_COMPLETION] = md_cli_completion,
+    [MD_COMMAND_HELP] = md_cli_help,         [MD_COMMAND_BENCH] = md_cli_bench,
+    [MD_COMMAND_SYNTH] = md_cli_synth,       [MD_COMMAND_MAN] = md_cli_man,
 };
 
 static int exit_code(md_status status)

@@ -8,8 +8,12 @@
 
 md_model_args md_cli_model_args(const md_cli *cli)
 {
-    const md_option_value *v = &cli->options->value[MD_OPT_OVERRIDE];
-    return (md_model_args){.override = v->list, .n_override = v->n_list};
+    const md_options *o = cli->options;
+    const md_option_value *v = &o->value[MD_OPT_OVERRIDE];
+    return (md_model_args){.override = v->list,
+                           .n_override = v->n_list,
+                           .map = md_opt_flag(o, MD_OPT_MMAP),
+                           .n_threads = md_opt_given(o, MD_OPT_THREADS) ? (int32_t)md_opt_int(o, MD_OPT_THREADS) : 0};
 }
 
 md_status md_cli_open_model(md_cli *cli, md_model **out, md_error *err)
@@ -47,12 +51,15 @@ md_status md_cli_open_session(const md_cli *cli, const md_model *m, const md_ses
         "smaller --ctx or another --kv-type",
         (int)args->n_positions, md_cli_bytes(kv, sizeof kv, need.kv),
         md_cli_bytes(scratch, sizeof scratch, need.scratch), available);
-    /* Weights are a mapped file: they need not fit, but then every step reads the disk. */
-    if (need.total > room)
+    /* Mapped weights need not fit, but then every step reads the disk. */
+    if (md_opt_flag(cli->options, MD_OPT_MMAP) && need.total > room)
         md_cli_note(
             cli, "note: the weights take %s and only %s of memory is free: they will be read from disk again and again",
             md_cli_bytes(weights, sizeof weights, need.weights), available);
-    return md_session_new(m, args, out, err);
+    md_session_args own = *args;
+    if (md_opt_given(cli->options, MD_OPT_ISA))
+        own.isa = md_opt_text(cli->options, MD_OPT_ISA);
+    return md_session_new(m, &own, out, err);
 }
 
 md_status md_cli_need_tokenizer(const md_model *m, const md_tokenizer **out, md_error *err)

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
 
@@ -207,4 +208,17 @@ const char *md_cli_count(char *buf, size_t n, uint64_t count)
 {
     static const char *const unit[5] = {"", " thousand", " million", " billion", " trillion"};
     return scaled(buf, n, count, 1000, unit);
+}
+
+md_status md_cli_check_output(md_cli *cli, const char *in, const char *out, md_error *err)
+{
+    MD_FAIL_IF(!out, MD_ERR_ARGUMENT, "no output was named: give -o FILE");
+    struct stat a, b;
+    if (stat(out, &b) != 0)
+        return MD_OK;
+    MD_FAIL_IF(stat(in, &a) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino, MD_ERR_ARGUMENT,
+               "'%s' is the input itself: name another output", out);
+    MD_FAIL_IF(S_ISREG(b.st_mode) && !md_opt_flag(cli->options, MD_OPT_FORCE), MD_ERR_ARGUMENT,
+               "'%s' exists: give --force to replace it", out);
+    return MD_OK;
 }

@@ -1,26 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `medley upcycle`: a mixture of experts from a dense model. The library writes the file; here it is made sure that
- * nothing is overwritten unasked. */
+ * `medley upcycle`: a mixture of experts from a dense model. The library writes the file. */
 #include "cli/cli.h"
 #include "base/sys.h"
 
 #include <medley/shape.h>
 #include <string.h>
-#include <sys/stat.h>
-
-static md_status check_paths(md_cli *cli, const char *in, const char *out, md_error *err)
-{
-    MD_FAIL_IF(!out, MD_ERR_ARGUMENT, "no output was named: give -o FILE");
-    struct stat a, b;
-    if (stat(out, &b) != 0)
-        return MD_OK;
-    MD_FAIL_IF(stat(in, &a) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino, MD_ERR_ARGUMENT,
-               "'%s' is the input itself: name another output", out);
-    MD_FAIL_IF(S_ISREG(b.st_mode) && !md_opt_flag(cli->options, MD_OPT_FORCE), MD_ERR_ARGUMENT,
-               "'%s' exists: give --force to replace it", out);
-    return MD_OK;
-}
 
 static md_status report(md_cli *cli, const char *path, const md_upcycle_args *args, const md_upcycle_result *r,
                         double seconds, md_error *err)
@@ -60,7 +45,7 @@ md_status md_cli_upcycle(md_cli *cli, md_error *err)
     args.seed = (uint64_t)md_opt_int(o, MD_OPT_UPCYCLE_SEED);
     MD_FAIL_IF(args.top_k > args.n_expert, MD_ERR_ARGUMENT, "--top-k %d is more than the %d experts there will be",
                (int)args.top_k, (int)args.n_expert);
-    MD_TRY(check_paths(cli, in, out, err));
+    MD_TRY(md_cli_check_output(cli, in, out, err));
 
     md_cli_bar bar;
     md_upcycle_result result;

@@ -35,18 +35,42 @@ typedef struct md_resident_store {
 } md_resident_store;
 void md_resident_store_init(md_resident_store *s, const md_expert *const *table);
 
-/* Buffers for running one layer's experts on at most T rows; planned with the step's scratch. */
+/* A network and the rows it works on: a routed expert, the shared one, or a dense layer's only one. */
+typedef struct md_ffn_unit {
+    const md_expert *w;
+    int64_t width;      /* X of this one */
+    const int32_t *row; /* (n) rows it reads; NULL: 0 .. n-1 */
+    int32_t n;
+    int32_t place; /* of its first row among those of all units of the layer */
+    md_ffn_act act;
+    float alpha, limit;
+    bool gated;
+    const float *weight; /* (n) multiplies the products of its input, or NULL */
+    float *hidden;       /* (n, X) */
+    md_rows mid;         /* forms of hidden, as its down matrix wants them */
+    /* how its first half is cut: items are (panel of rows, stretch of hidden columns) */
+    int64_t panel, stretch, stretches, items;
+} md_ffn_unit;
+
+/* Buffers for running one layer's networks on at most T rows; planned with the step's scratch. */
 typedef struct md_expert_scratch {
-    float *gate_up;           /* (P, 2X) */
-    float *hidden;            /* (P, X) */
-    float *out;               /* (P, D) */
+    float *hidden;            /* (P, X), if some down matrix reads floats */
     md_rows rows;             /* forms of hidden: (P, X) */
+    float *out;               /* (T, D) one expert's outputs, for whoever watches */
+    float *work;              /* (threads, work_floats) */
+    int64_t work_floats;      /* md_expert_work */
+    const float **part;       /* (threads, K) */
+    float *part_weight;       /* (threads, K) */
     const md_expert **loaded; /* (E) */
-    int32_t *pair;            /* (P) the row of hidden that a pair has */
-    int32_t *same;            /* (E) the active experts of one width */
+    md_ffn_unit *unit;        /* (E + 1) */
+    uint64_t *queue;          /* (E + 1) the order in which units begin */
+    float *pair_weight;       /* (P) by place */
+    int32_t *order, *n_order; /* (T, K) a row's slots by ascending expert, (T) how many */
     float *mix;               /* (P, 2) the shares of a pair's constant expert */
     md_grouping group;
 } md_expert_scratch;
+/* Floats of work that a thread needs. */
+int64_t md_expert_work(int64_t n_rows, int64_t top_k, int64_t d, int n_threads);
 
 /* Experts that are no FFN (Jin et al. 2024, "MoE++"), numbered after those that are: constant ones, which mix their input with
  * a vector of their own, copies, which give their input, and zeros, which give nothing. */
@@ -56,25 +80,47 @@ typedef struct md_expert_others {
     const float *mix; /* (n_constant, 2, D): its products with the input, as a softmax, are the two shares; borrowed */
 } md_expert_others;
 
+/* A network that every row goes through. */
+typedef struct md_ffn_job {
+    const md_expert *w;
+    int64_t d, x; /* what it gives, its own width */
+    md_ffn_act act;
+    float alpha, limit; /* of the activation (ops.h) */
+    bool gated;         /* it has a gate; else act(up) */
+    float *hidden;      /* (T, X), if the down matrix reads floats */
+    md_rows *mid;       /* buffers for forms of hidden: (T, X) */
+} md_ffn_job;
+
+/* y (T, D) = down(act(gate, up)). */
+void md_ffn_run(const md_ops *o, const md_ffn_job *job, md_rows *in, md_expert_scratch *s, float *y);
+
 typedef struct md_expert_job {
     int32_t layer;
     int32_t n_expert, top_k;
-    int64_t d, x;         /* widths; X the largest */
-    const int32_t *width; /* (n_width) each width that experts have, once; borrowed. n_width 0: all are X wide */
-    int32_t n_width;
+    int64_t d, x; /* widths; X the largest. An expert's own is that of its down matrix */
     md_expert_others others;
     md_ffn_act act;
-    float alpha, limit;    /* of the activation (ops.h) */
-    bool gated;            /* experts have gates; else act(up) */
-    bool weigh_input;      /* a weight multiplies what its expert reads, not what it gives */
-    const int32_t *expert; /* (T, K) */
-    const float *weight;   /* (T, K) */
+    float alpha, limit;
+    bool gated;                 /* experts have gates; else act(up) */
+    bool weigh_input;           /* a weight multiplies what its expert reads, not what it gives */
+    const int32_t *expert;      /* (T, K) */
+    const float *weight;        /* (T, K) */
+    const md_ffn_job *shared;   /* added last, or NULL */
+    const float *shared_weight; /* (T), or NULL: ones */
 } md_expert_job;
 
-/* y (T, D) = sum over a row's experts, ascending by id, of weight * expert(row). on_out, if given, sees each FFN's outputs
- * before weighing. False if the store could not give an expert. */
+/* y (T, D) = sum over a row's experts, ascending by id, of weight * expert(row), then the shared one's. on_out, if given, sees
+ * each routed FFN's outputs before weighing. False if the store could not give an expert. */
 typedef void md_expert_seen_fn(void *user, int32_t expert, int32_t n_rows, const int32_t *row, const float *out);
 bool md_experts_run(const md_ops *o, md_expert_store *store, const md_expert_job *job, md_rows *in,
                     md_expert_scratch *s, float *y, md_expert_seen_fn *on_out, void *user);
+
+/* --- inside: the first half of all units (hidden.c) --- */
+
+/* Each unit's mid = forms of act(gate) * up, or of act(up), of the rows that it reads. */
+void md_hidden_run(const md_ops *o, md_ffn_unit *unit, int32_t n_units, md_rows *in, uint64_t *queue, float *work,
+                   int64_t work_floats);
+/* Floats of work that a thread needs for it. */
+int64_t md_hidden_work(void);
 
 #endif

@@ -107,6 +107,12 @@ md_status md_gguf_array_str(const md_gguf_kv *kv, uint64_t i, md_str *out, md_er
 md_status md_gguf_override(md_gguf *g, const char *key, md_gguf_kind kind, const void *v, size_t n,
                            md_error *err) MD_MUST_USE;
 
+/* Says where the bytes of tensor i are from now on: memory of the caller's that outlives g. Like overrides, only while nobody
+ * else uses g. */
+void md_gguf_set_data(md_gguf *g, size_t i, const void *data);
+/* Lets go of the map of all tensor data; header and keys stay. Tensors whose data was not set elsewhere have none (NULL). */
+void md_gguf_keep_header(md_gguf *g);
+
 /* "u8", "f32", "string"... Never NULL. */
 const char *md_gguf_kind_name(md_gguf_kind kind);
 bool md_str_eq(md_str a, const char *b);

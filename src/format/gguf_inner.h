@@ -39,7 +39,7 @@ struct md_gguf {
     md_arena arena;
     md_gguf_part *part; /* owned, [n_parts] */
     int n_parts;
-    const md_gguf_tensor *tensor; /* owned by the arena: the tables of all parts, one after another */
+    md_gguf_tensor *tensor; /* owned by the arena: the tables of all parts, one after another */
     size_t n_tensors;
     md_hashmap name; /* owned: tensor name to index in tensor */
 };

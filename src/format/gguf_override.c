@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Changing keys of an open file in memory: the file itself is never written. Only before the md_gguf is shared: whoever
+ * Changing an open file in memory, its keys and where its tensors are: the file itself is never written. Only before the md_gguf is shared: whoever
  * opened it changes it, and hands it on. Keys that say how the file is laid out are refused, for they have done their
  * work by then. */
 #include "format/gguf_inner.h"
@@ -62,4 +62,27 @@ md_status md_gguf_override(md_gguf *g, const char *key, md_gguf_kind kind, const
     const char *name = md_arena_strndup(&g->arena, key, strlen(key));
     kv.key = (md_str){name, strlen(key)};
     return name && append_kv(p, &g->arena, &kv) ? MD_OK : md_fail_memory(err, "a metadata key");
+}
+
+void md_gguf_set_data(md_gguf *g, size_t i, const void *data)
+{
+    g->tensor[i].data = data;
+}
+
+/* Data lies behind everything else of a part. */
+void md_gguf_keep_header(md_gguf *g)
+{
+    for (size_t i = 0; i < g->n_tensors; i++) {
+        md_gguf_tensor *t = &g->tensor[i];
+        const md_gguf_part *p = &g->part[t->part];
+        if (p->map.bytes && t->data == p->bytes + t->file_offset)
+            t->data = NULL;
+    }
+    for (int k = 0; k < g->n_parts; k++) {
+        md_gguf_part *p = &g->part[k];
+        uint64_t first = p->n;
+        for (size_t i = 0; i < p->n_tensors; i++)
+            first = p->tensor[i].file_offset < first ? p->tensor[i].file_offset : first;
+        md_map_keep(&p->map, (size_t)first);
+    }
 }

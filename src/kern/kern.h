@@ -8,7 +8,7 @@
 #ifndef MD_KERN_KERN_H
 #define MD_KERN_KERN_H
 
-#include "dtype/dtype.h"
+#include "dtype/tile.h"
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,14 +23,15 @@ typedef struct md_act {
     const int8_t *code;   /* (T, k) Q32, Q256 */
     const float *scale;   /* (T, k/32 or k/256) */
     const float *sum32;   /* (T, k/32) scale * sum of codes; Q32 */
+    const int16_t *isum;  /* (T, k/32) sums of codes; Q32 */
     const int16_t *sum16; /* (T, k/16) sums of codes of each group of 16; Q256 */
 } md_act;
 
 /* out[t * ld_out + r] = dot(w row r, activation row rows[t]) for r in [first, last), t in [0, n_rows). */
 typedef struct md_product {
-    const void *w; /* row 0 of the weights; may be unaligned */
-    size_t row_bytes;
-    int64_t first, last; /* rows of the weights */
+    const void *w;       /* row 0 of the weights, or tile 0; may be unaligned */
+    size_t row_bytes;    /* of one row, in tiles too: those are 8 * row_bytes apart */
+    int64_t first, last; /* rows of the weights; multiples of 8 with tiles */
     const md_act *act;
     const int32_t *rows; /* (n_rows) rows of act, or NULL: 0 .. n_rows-1 */
     int64_t n_rows;
@@ -46,18 +47,37 @@ typedef struct md_rope_args {
     int interleaved; /* pairs are neighbours; else half-split */
 } md_rope_args;
 
-/* One tile of attention for one query head (docs/numerics.md, section 7). */
-typedef struct md_attend {
-    const float *q;  /* (dim_k) */
-    const float *kt; /* (dim_k, MD_TILE): keys, one a column */
-    const float *v;  /* (MD_TILE, dim_v) */
+/* How the KV cache keeps values (docs/numerics.md, section 7). */
+typedef enum md_kv_store { MD_KV_STORE_F32, MD_KV_STORE_F16, MD_KV_STORE_Q8_0 } md_kv_store;
+
+/* A tile of attention: the keys and values of one head in a page of the KV cache, as the cache keeps them. Q8_0 has codes in the same
+ * shapes, and a half-precision scale for each 32 values along a head. Borrowed; 2-byte aligned or better. */
+typedef struct md_kv_tile {
+    md_kv_store store;
     int dim_k, dim_v;
-    int first, last;      /* visible keys of the tile, [first, last) */
+    const void *k;           /* (dim_k, MD_TILE): keys, one a column */
+    const void *v;           /* (MD_TILE, dim_v); NULL: values are the first dim_v values of the keys */
+    const uint16_t *k_scale; /* (dim_k / 32, MD_TILE) */
+    const uint16_t *v_scale; /* (MD_TILE, dim_v / 32) */
+} md_kv_tile;
+
+/* One query: one head of one row. */
+typedef struct md_query {
+    const float *q;  /* (dim_k) */
+    float *acc;      /* (dim_v) */
+    float *ml;       /* (2): running maximum and sum */
+    int first, last; /* visible keys of the tile, [first, last), not empty */
+    int at;          /* the row's place, counted from the tile's first key */
+    float slope;     /* each score loses slope * its distance from `at`; 0: none */
+} md_query;
+
+/* One tile of attention for n queries (docs/numerics.md, section 7). */
+typedef struct md_attend {
+    const md_kv_tile *tile;
+    const md_kv_tile *next; /* the tile that these queries meet after this one, or NULL: a hint to fetch it */
+    const md_query *query;
+    int n;
     float scale, softcap; /* softcap 0: none */
-    float slope;          /* each score loses slope * its distance from `at`; 0: none */
-    int at;               /* the row's place, counted from the tile's first key */
-    float *m, *l;         /* running maximum and sum */
-    float *acc;           /* (dim_v) */
 } md_attend;
 
 typedef struct md_delta {
@@ -90,9 +110,10 @@ typedef struct md_conv {
 typedef struct md_kern {
     const char *isa; /* "scalar", "avx2"... */
 
-    void (*quantize32)(const float *x, int64_t k, int8_t *code, float *scale, float *sum32);
+    void (*quantize32)(const float *x, int64_t k, int8_t *code, float *scale, float *sum32, int16_t *isum);
     void (*quantize256)(const float *x, int64_t k, int8_t *code, float *scale, int16_t *sum16);
-    void (*mul[MD_N_TYPES])(const md_product *m); /* NULL for DATA types */
+    void (*mul[MD_N_TYPES])(const md_product *m);       /* rows as in files; NULL for DATA types */
+    void (*mul_tiles[MD_N_TYPES])(const md_product *m); /* rows in tiles; NULL for types without */
 
     float (*dot16)(const float *a, const float *b, int64_t n);
     void (*rms_norm)(const float *x, const float *w, float *y, int64_t n, float eps); /* w NULL: ones; y may be x */
@@ -116,7 +137,11 @@ typedef struct md_kern {
     void (*softcap)(float *x, int64_t n, float cap);
     void (*add)(float *x, const float *y, int64_t n);           /* x += y */
     void (*axpy)(float *x, const float *y, float a, int64_t n); /* x = fma(y, a, x) */
+    /* x = fma(y_r, a_r, x) for rows r = 0, 1, ... of y, ld apart */
+    void (*axpys)(float *x, const float *y, int64_t ld, const float *a, int n_rows, int64_t n);
     void (*scale)(float *x, float a, int64_t n);
+    /* y = x_0 * w_0 + x_1 * w_1 + ... in binary64 from +0, in that order, rounded once; x (n_parts) rows of n */
+    void (*combine)(const float *const *x, const float *w, int n_parts, float *y, int64_t n);
 
     void (*attend)(const md_attend *a);
     void (*attend_sink)(float z, float *m, float *l, float *acc, int dim_v);
@@ -129,9 +154,12 @@ typedef struct md_kern {
     void (*conv)(const md_conv *a);
     void (*to_half)(const float *x, uint16_t *y, int64_t n);
     void (*from_half)(const uint16_t *x, float *y, int64_t n);
+    /* Q8_0 as the KV cache keeps it (docs/numerics.md, section 7): n / 32 blocks, d their scales as halves. */
+    void (*to_q8)(const float *x, int8_t *code, uint16_t *d, int64_t n);
 } md_kern;
 
-/* The table for this machine: the best that CPU and operating system support, or the one named ("scalar", "avx2").
+/* The table for this machine: the best that CPU and operating system support, or the one named: "scalar", "avx2", "avx512",
+ * "avx512vnni", "neon", "neondot".
  * NULL for a name that is unknown or that this machine cannot run. Thread-safe. */
 const md_kern *md_kern_get(const char *isa);
 /* Names of the tables that this machine can run, NULL-ended, worst first. */

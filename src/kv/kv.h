@@ -3,15 +3,13 @@
  * The paged KV cache: pages of MD_TILE positions from one pool, reference counts, tables that sequences read through. A page
  * holds the keys and values of all layers for its positions; keys lie transposed (one column a position), so that a page is
  * a tile of attention. Pages are shared between tables until one of them writes (copy on write).
- * Not thread-safe, but md_kv_put and md_kv_get may run in parallel on different (page, layer, head, position). */
+ * Not thread-safe, but md_kv_put and md_kv_tile_at may run in parallel on different (page, layer, head, position). */
 #ifndef MD_KV_KV_H
 #define MD_KV_KV_H
 
 #include "kern/kern.h"
 #include <medley/error.h>
 #include <stdbool.h>
-
-typedef enum md_kv_store { MD_KV_STORE_F32, MD_KV_STORE_F16, MD_KV_STORE_Q8_0 } md_kv_store;
 
 /* What one layer keeps per position. n_head 0: nothing. */
 typedef struct md_kv_layer {
@@ -62,9 +60,7 @@ bool md_kv_table_fill(md_kv_pool *p, md_kv_table *t, int32_t length, const unsig
 /* Stores key and value of one position of a head: k (dim_k), v (dim_v), which is not read where values are in keys. */
 void md_kv_put(const md_kern *kern, md_kv_pool *p, int32_t page, int32_t layer, int32_t head, int32_t at,
                const float *k, const float *v);
-/* Keys (dim_k, MD_TILE) and values (MD_TILE, dim_v) of a head's tile as floats: pointers into the page where it holds
- * them so, else into the buffers given, which are filled. */
-void md_kv_get(const md_kern *kern, const md_kv_pool *p, int32_t page, int32_t layer, int32_t head, float *k_buffer,
-               float *v_buffer, const float **k, const float **v);
+/* A head's tile, for kernels: a view of the page. */
+md_kv_tile md_kv_tile_at(const md_kv_pool *p, int32_t page, int32_t layer, int32_t head);
 
 #endif

@@ -4,6 +4,8 @@
  * wrong shape or of the wrong kind is refused with both sides named; what the file has beyond that is noted. */
 #include "model/bind.h"
 
+#include "model/weights.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -227,11 +229,38 @@ md_status md_bind_check_type(const md_binder *b, const md_gguf_tensor *t)
     return MD_OK;
 }
 
-md_weight md_bind_view(const md_gguf_tensor *t)
+md_status md_bind_view(const md_binder *b, const md_gguf_tensor *t, bool tiles, md_weight *out)
 {
-    md_weight w = {.type = t->type, .cols = t->dim[0], .rows = t->dim[1], .data = t->data};
-    (void)!md_type_row_bytes(t->type, t->dim[0], &w.row_bytes);
-    return w;
+    md_error *err = b->err;
+    const md_model *m = b->m;
+    const size_t i = (size_t)(t - md_gguf_tensor_at(m->file, 0));
+    const bool weave = tiles && md_tile_has(t->type) && t->dim[1] % MD_TILE_ROWS == 0;
+    m->layout[i] = weave ? MD_LAYOUT_TILES : MD_LAYOUT_ROWS;
+    MD_FAIL_IF(m->packed.is && m->packed.layout[i] != m->layout[i], MD_ERR_UNSUPPORTED,
+               "tensor '%.*s' was packed for another use of it: pack the model again with this program", (int)t->name.n,
+               t->name.s);
+    *out = (md_weight){.type = t->type, .cols = t->dim[0], .rows = t->dim[1], .data = t->data};
+    out->layout = m->mapped && !m->packed.is ? MD_LAYOUT_ROWS : (md_layout)m->layout[i];
+    (void)!md_type_row_bytes(t->type, t->dim[0], &out->row_bytes);
+    return MD_OK;
+}
+
+/* Tiles are cut every eight rows; matrices of which parts are used by themselves have them only if the parts begin there. Rows
+ * that are looked up one by one stay as they are. */
+static bool may_have_tiles(const md_binder *b, md_slot slot)
+{
+    const md_hparams *hp = b->hp;
+    switch (slot) {
+    case MD_SLOT_QKV: return (md_bind_size(b, 'q') | md_bind_size(b, 'k') | md_bind_size(b, 'v')) % MD_TILE_ROWS == 0;
+    case MD_SLOT_FFN_GATE_UP: return md_bind_size(b, 'F') % MD_TILE_ROWS == 0;
+    case MD_SLOT_K_B: return hp->latent.rank % MD_TILE_ROWS == 0;
+    case MD_SLOT_V_B: return hp->latent.dim_v % MD_TILE_ROWS == 0;
+    case MD_SLOT_TOKEN_EMBD: return !b->m->arch->encoder && !md_bind_present(b, MD_SLOT_OUTPUT);
+    case MD_SLOT_KV_B:
+    case MD_SLOT_POSITION_EMBD:
+    case MD_SLOT_TOKEN_LAYER_EMBD: return false;
+    default: return true;
+    }
 }
 
 md_status md_bind_matrix(const md_binder *b, md_slot slot, bool need, md_weight *out)
@@ -243,7 +272,7 @@ md_status md_bind_matrix(const md_binder *b, md_slot slot, bool need, md_weight 
     if (!t)
         return MD_OK;
     MD_TRY(md_bind_check_type(b, t));
-    *out = md_bind_view(t);
+    MD_TRY(md_bind_view(b, t, may_have_tiles(b, slot), out));
     if (slot == MD_SLOT_ROUTER && md_bind_has(b, MD_SLOT_ROUTE_SCALE))
         return MD_OK; /* there the name means a vector */
     int64_t step;
@@ -465,9 +494,14 @@ static md_status bind_all(md_binder *b)
 
 md_status md_model_bind(md_model *m, const md_hparams *hp, md_error *err)
 {
-    md_binder b = {.m = m, .hp = hp, .err = err, .used = md_calloc(md_gguf_n_tensors(m->file) + 1, sizeof(bool))};
-    if (!b.used)
+    const size_t n = md_gguf_n_tensors(m->file);
+    md_binder b = {.m = m, .hp = hp, .err = err, .used = md_calloc(n + 1, sizeof(bool))};
+    m->layout = md_arena_alloc(&m->arena, n + 1, 1);
+    if (!b.used || !m->layout) {
+        md_free(b.used);
         return md_fail_memory(err, "the tensor table");
+    }
+    memset(m->layout, MD_LAYOUT_UNUSED, n + 1);
     const md_status status = bind_all(&b);
     md_free(b.used);
     return status;

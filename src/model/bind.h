@@ -42,7 +42,9 @@ md_status md_bind_check_type(const md_binder *b, const md_gguf_tensor *t) MD_MUS
 md_status md_bind_check_shape(const md_binder *b, const md_gguf_tensor *t, md_slot slot, bool stacked) MD_MUST_USE;
 md_status md_bind_scale(const md_binder *b, const char *name, int64_t count, const float **out,
                         int64_t *step) MD_MUST_USE;
-md_weight md_bind_view(const md_gguf_tensor *t);
+/* A view of a tensor's matrices; rows of it lie in tiles if it can have them and `tiles` allows it. Every use of a tensor says the
+ * same. */
+md_status md_bind_view(const md_binder *b, const md_gguf_tensor *t, bool tiles, md_weight *out) MD_MUST_USE;
 /* Rows [first, first + n) of a matrix that holds several. */
 md_weight md_bind_rows(const md_weight *all, int64_t first, int64_t n);
 

@@ -29,7 +29,9 @@ static md_status bind_stack(const md_binder *b, md_slot slot, const md_gguf_tens
     const float *scale;
     int64_t step;
     MD_TRY(md_bind_scale(b, name, b->hp->n_expert, &scale, &step));
-    const md_weight w = md_bind_view(t);
+    md_weight w;
+    const bool whole = slot != MD_SLOT_GATE_UP_EXPS || md_bind_size(b, 'X') % MD_TILE_ROWS == 0; /* gates, then ups */
+    MD_TRY(md_bind_view(b, t, whole, &w));
     for (int32_t e = 0; e < b->hp->n_expert; e++) {
         md_weight *p = part_of_expert(&expert[e], slot);
         *p = w;
@@ -56,7 +58,7 @@ static md_status bind_experts(const md_binder *b, md_slot slot, md_expert *exper
             return md_bind_missing(b, e == 0 ? name : one);
         MD_TRY(md_bind_check_shape(&own, t, slot, false));
         MD_TRY(md_bind_check_type(b, t));
-        *part_of_expert(&expert[e], slot) = md_bind_view(t);
+        MD_TRY(md_bind_view(b, t, true, part_of_expert(&expert[e], slot)));
     }
     return MD_OK;
 }

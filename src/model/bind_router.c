@@ -45,8 +45,7 @@ static md_status matrix(const md_binder *b, const char *name, bool need, int64_t
         return MD_OK;
     MD_FAIL_IF(md_type_get(t->type)->act != MD_ACT_F32, MD_ERR_UNSUPPORTED,
                "tensor '%s' has type %s; F32, F16 or BF16 is expected", name, md_type_get(t->type)->name);
-    *out = md_bind_view(t);
-    return MD_OK;
+    return md_bind_view(b, t, true, out);
 }
 
 static md_status bind_others(const md_binder *b, md_ffn_spec *f)

@@ -125,6 +125,8 @@ static md_status description_fill(md_description *d, const char *path, const md_
 {
     uint64_t overrides;
     MD_TRY(md_gguf_open(path, MD_GGUF_HEADER, &d->file, err));
+    md_packed packed;
+    MD_TRY(md_packed_open(d->file, &packed, err));
     MD_TRY(md_override_apply(args, d->file, &overrides, err));
     md_str name = {0};
     MD_TRY(md_gguf_string(d->file, "general.architecture", &name, NULL, err));

@@ -2,6 +2,7 @@
 #include "model/hparams.h"
 
 #include "base/status.h"
+#include "model/packed.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -49,6 +50,8 @@ md_status md_hparams_arch(const md_gguf *g, const md_arch **out, md_error *err)
     *out = NULL;
     MD_TRY(md_gguf_string(g, "general.architecture", &name, &found, err));
     MD_FAIL_IF(!found, MD_ERR_FORMAT, "the metadata lacks 'general.architecture': this is not a model");
+    MD_FAIL_IF(md_str_eq(name, MD_PACKED_ARCH), MD_ERR_UNSUPPORTED,
+               "this is a packed model, made for running only: give the file that it was packed from");
     *out = md_arch_find(name.s, name.n);
     MD_FAIL_IF(!*out, MD_ERR_UNSUPPORTED, "architecture '%.*s' is not one that this version knows",
                (int)(name.n < 64 ? name.n : 64), name.s);

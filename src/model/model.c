@@ -4,9 +4,9 @@
 #include "model/model.h"
 
 #include "base/status.h"
-#include "base/sys.h"
 #include "model/override.h"
 #include "model/tokenizer_load.h"
+#include "model/weights.h"
 #include "text/vocab.h"
 
 #include <medley/version.h>
@@ -45,39 +45,27 @@ void md_note(md_model *m, const char *fmt, ...)
         m->notes.text[m->notes.n++] = text;
 }
 
-/* Reads through the weights once so that the first answer does not wait for the disk; only when they all fit in what the
- * machine has free, otherwise they would push each other out. */
-static md_status warm(const md_model *m, const md_model_args *args, md_error *err)
+/* Header, family, and the weights bound; where they are read into memory, those of plain numbers are there before binding and
+ * the rest after it. */
+static md_status load(md_model *m, const md_model_args *args, md_error *err)
 {
-    const uint64_t total = md_gguf_file_bytes(m->file);
-    const size_t n = md_gguf_n_tensors(m->file), page = 4096;
-    if (total > md_sys_free_memory())
-        return MD_OK;
-    uint64_t done = 0;
-    unsigned sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        const md_gguf_tensor *t = md_gguf_tensor_at(m->file, i);
-        const volatile unsigned char *p = t->data;
-        for (size_t at = 0; at < t->bytes; at += page)
-            sum += p[at];
-        done += t->bytes;
-        if (args && args->progress && !args->progress(args->progress_user, done, total))
-            return md_fail(err, MD_ERR_CANCELLED, "loading was stopped");
-    }
-    (void)sum;
-    if (args && args->progress && !args->progress(args->progress_user, total, total))
-        return md_fail(err, MD_ERR_CANCELLED, "loading was stopped");
-    return MD_OK;
+    MD_TRY(md_packed_open(m->file, &m->packed, err));
+    m->identity = m->packed.is ? m->packed.identity : md_model_identity(m->file);
+    MD_TRY(md_override_apply(args, m->file, &m->overrides, err));
+    MD_TRY(md_hparams_arch(m->file, &m->arch, err));
+    md_hparams hp;
+    MD_TRY(md_hparams_read(m->file, m->arch, &m->arena, &hp, err));
+    m->mapped = args && args->map;
+    if (!m->mapped)
+        MD_TRY(md_weights_begin(m, args, err));
+    MD_TRY(md_model_bind(m, &hp, err));
+    return m->mapped ? MD_OK : md_weights_finish(m, args, err);
 }
 
 static md_status model_fill(md_model *m, const char *path, const md_model_args *args, md_error *err)
 {
     MD_TRY(md_gguf_open(path, MD_GGUF_MAP, &m->file, err));
-    MD_TRY(md_override_apply(args, m->file, &m->overrides, err));
-    MD_TRY(md_hparams_arch(m->file, &m->arch, err));
-    md_hparams hp;
-    MD_TRY(md_hparams_read(m->file, m->arch, &m->arena, &hp, err));
-    MD_TRY(md_model_bind(m, &hp, err));
+    MD_TRY(load(m, args, err));
     MD_TRY(md_info_fill(m->file, m->arch, &m->arena, &m->info, err));
     const md_status tokenizer = md_tokenizer_from_gguf(m->file, &m->tokenizer, &m->tokenizer_error);
     MD_FAIL_IF(tokenizer == MD_ERR_MEMORY, tokenizer, "%s", m->tokenizer_error.message);
@@ -86,7 +74,7 @@ static md_status model_fill(md_model *m, const char *path, const md_model_args *
     else if (md_tokenizer_size(m->tokenizer) > m->spec.n_vocab)
         return md_fail(err, MD_ERR_FORMAT, "the tokenizer has %d tokens but the embedding only %d rows",
                        md_tokenizer_size(m->tokenizer), m->spec.n_vocab);
-    return warm(m, args, err);
+    return MD_OK;
 }
 
 md_status md_model_open(const char *path, const md_model_args *args, md_model **out, md_error *err)
@@ -112,6 +100,7 @@ void md_model_close(md_model *m)
         return;
     md_tokenizer_free(m->tokenizer);
     md_gguf_close(m->file);
+    md_region_free(&m->weights);
     md_arena_done(&m->arena);
     md_free(m);
 }

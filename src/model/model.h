@@ -5,9 +5,11 @@
 #define MD_MODEL_MODEL_H
 
 #include "base/mem.h"
+#include "base/region.h"
 #include "format/gguf.h"
 #include "model/arch.h"
 #include "model/hparams.h"
+#include "model/packed.h"
 #include <medley/model.h>
 
 typedef struct md_notes {
@@ -16,8 +18,14 @@ typedef struct md_notes {
 } md_notes;
 
 struct md_model {
-    md_gguf *file;      /* owned */
-    uint64_t overrides; /* hash of the metadata overrides, 0: none */
+    md_gguf *file;     /* owned */
+    md_packed packed;  /* of a packed file */
+    uint64_t read;     /* bytes of weights that were read so far */
+    md_region weights; /* owned; none when they stay in the mapped file */
+    bool mapped;
+    unsigned char *layout; /* (n_tensors) md_layout that a tensor's use allows, or MD_LAYOUT_UNUSED; in the arena */
+    uint64_t identity;     /* of the file's contents */
+    uint64_t overrides;    /* hash of the metadata overrides, 0: none */
     md_arena arena;
     const md_arch *arch;
     md_spec spec;
@@ -36,6 +44,8 @@ md_status md_info_fill(const md_gguf *g, const md_arch *arch, md_arena *arena, m
                        md_error *err) MD_MUST_USE;
 /* Which part a tensor of any family counts as. */
 md_part md_part_of(const char *name, size_t n);
+/* Of a file whose tensor data is mapped. */
+uint64_t md_model_identity(const md_gguf *g);
 void md_note(md_model *m, const char *fmt, ...) MD_PRINTF(2, 3);
 
 #endif

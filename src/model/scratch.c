@@ -35,6 +35,7 @@ static void take_rows(planner *p, const md_model *m, md_rows *r, int64_t n, int6
         r->code32 = take(p, values, 1);
         r->scale32 = floats(p, values / 32 + n);
         r->sum32 = floats(p, values / 32 + n);
+        r->isum32 = take(p, values / 32 + n, sizeof(int16_t));
     }
     if (m->wants256) {
         r->code256 = take(p, values, 1);
@@ -43,29 +44,61 @@ static void take_rows(planner *p, const md_model *m, md_rows *r, int64_t n, int6
     }
 }
 
-static void take_experts(planner *p, const md_model *m, md_expert_scratch *e, int64_t t)
-{
-    const md_spec *sp = &m->spec;
-    if (sp->max.expert == 0)
-        return;
-    const int64_t pairs = t * sp->max.pick, x = sp->max.expert_width;
-    e->gate_up = floats(p, pairs * 2 * x);
-    e->hidden = floats(p, pairs * x);
-    e->out = floats(p, pairs * (sp->n_embd > sp->max.expert_embd ? sp->n_embd : sp->max.expert_embd));
-    take_rows(p, m, &e->rows, pairs, x);
-    e->loaded = take(p, sp->max.expert, sizeof *e->loaded);
-    e->pair = ints(p, pairs);
-    e->same = ints(p, sp->max.expert);
-    e->mix = floats(p, 2 * pairs);
-    e->group.active = ints(p, sp->max.expert);
-    e->group.first = ints(p, sp->max.expert + 1);
-    e->group.row = ints(p, pairs);
-    e->group.slot = ints(p, pairs);
-}
-
 static int64_t max_i64(int64_t a, int64_t b)
 {
     return a > b ? a : b;
+}
+
+static bool reads_floats(const md_weight *w)
+{
+    return w->data && md_type_get(w->type)->act == MD_ACT_F32;
+}
+
+/* Does some down matrix read hidden values as they are? */
+static bool hidden_floats(const md_model *m)
+{
+    for (int32_t l = 0; l < m->spec.n_layer; l++) {
+        const md_ffn_spec *f = &m->spec.layer[l].ffn;
+        if (reads_floats(&f->down) || reads_floats(&f->shared_down))
+            return true;
+        const md_expert_others *o = &f->others;
+        for (int32_t e = 0; e < f->router.n_expert - o->n_constant - o->n_copy - o->n_zero; e++)
+            if (reads_floats(&f->expert[e].down))
+                return true;
+    }
+    return false;
+}
+
+static void take_ffn(planner *p, const md_model *m, const md_session_args *args, md_scratch *s)
+{
+    const md_spec *sp = &m->spec;
+    md_expert_scratch *e = &s->experts;
+    const int64_t t = args->n_rows, threads = args->n_threads, k = sp->max.pick, n = sp->max.expert, pairs = t * k,
+                  x = sp->max.expert_width;
+    const bool plain = hidden_floats(m);
+    s->hidden_ff = floats(p, plain ? t * sp->max.ff : 0);
+    s->shared = floats(p, n > 0 ? t * sp->n_embd : 0);
+    s->shared_weight = floats(p, n > 0 ? t : 0);
+    e->work_floats = md_expert_work(t, k, max_i64(sp->n_embd, sp->max.expert_embd), args->n_threads);
+    e->work = floats(p, threads * e->work_floats);
+    if (n == 0)
+        return;
+    e->hidden = plain ? floats(p, pairs * x) : NULL;
+    e->out = floats(p, t * max_i64(sp->n_embd, sp->max.expert_embd));
+    take_rows(p, m, &e->rows, pairs, x);
+    e->part = take(p, threads * k, sizeof *e->part);
+    e->part_weight = floats(p, threads * k);
+    e->loaded = take(p, n, sizeof *e->loaded);
+    e->unit = take(p, n + 1, sizeof *e->unit);
+    e->queue = take(p, n + 1, sizeof *e->queue);
+    e->pair_weight = floats(p, pairs);
+    e->order = ints(p, pairs);
+    e->n_order = ints(p, t);
+    e->mix = floats(p, 2 * pairs);
+    e->group.active = ints(p, n);
+    e->group.first = ints(p, n + 1);
+    e->group.row = ints(p, pairs);
+    e->group.slot = ints(p, pairs);
 }
 
 static void take_attention(planner *p, const md_model *m, const md_session_args *args, md_scratch *s)
@@ -78,13 +111,12 @@ static void take_attention(planner *p, const md_model *m, const md_session_args 
     s->q_rank = floats(p, t * x->q_rank);
     s->latent = floats(p, t * x->latent);
     s->latent_q = floats(p, t * x->latent);
-    s->widened = floats(p, x->latent > 0 ? threads * max_i64(x->dim_k, x->dim_v) : 0);
+    s->widened = floats(p, x->latent > 0 ? threads * MD_TURNED_ROWS * max_i64(x->dim_k, x->dim_v) : 0);
     s->att = floats(p, t * x->att);
     s->ml = floats(p, t * x->head * 2);
     s->head_gate = floats(p, t * x->gate);
     take_rows(p, m, &s->heads, x->latent > 0 ? t * x->head : 0, x->head > 0 ? x->latent / x->head : 0);
     s->cs = floats(p, t * x->n_rot);
-    s->tiles = floats(p, threads * ((int64_t)x->dim_k + x->dim_v) * MD_TILE);
 }
 
 static void take_recurrent(planner *p, const md_model *m, const md_session_args *args, md_scratch *s)
@@ -143,9 +175,6 @@ size_t md_scratch_plan(const md_model *m, const md_session_args *args, md_scratc
     take_recurrent(&p, m, args, s);
     s->token = floats(&p, t * sp->n_layer * sp->token_layer.width);
     s->token_gate = floats(&p, t * sp->token_layer.width);
-    s->gate = floats(&p, t * x->ff);
-    s->up = floats(&p, t * x->ff);
-    s->shared = floats(&p, x->expert > 0 ? t * d : 0);
     s->expert_in = floats(&p, t * x->expert_embd);
     s->expert_out = floats(&p, t * x->expert_embd);
     take_rows(&p, m, &s->in, t, max_i64(max_i64(d, x->q_rank), x->expert_embd));
@@ -155,7 +184,7 @@ size_t md_scratch_plan(const md_model *m, const md_session_args *args, md_scratc
     s->route_work = floats(&p, threads * 3 * sp->max.expert);
     s->expert = ints(&p, sp->n_layer * t * sp->max.pick);
     s->weight = floats(&p, sp->n_layer * t * sp->max.pick);
-    take_experts(&p, m, &s->experts, t);
+    take_ffn(&p, m, args, s);
     take_routers(&p, m, args, s);
     s->logits = floats(&p, sp->output.data && !args->hidden_only ? (int64_t)args->n_logits * sp->n_vocab : 0);
     s->hidden = floats(&p, (int64_t)args->n_logits * d);

@@ -20,7 +20,6 @@
 
 #define MAGIC       "MEDLEYSQ"
 #define VERSION     1u
-#define SAMPLE      256u /* bytes of each tensor that count for the model's identity */
 #define OWN_BLOCKS  4
 #define CHECKSUM_AT sizeof(uint64_t) /* from the end */
 
@@ -84,30 +83,6 @@ static size_t own_bytes(const md_seq *q)
 
 /* ---- under what it was made ---- */
 
-/* Metadata, tensor table and a piece of every tensor: fine-tunes of one model differ in their weights alone. */
-static uint64_t model_identity(const md_model *m)
-{
-    md_checksum c;
-    md_checksum_init(&c);
-    for (size_t i = 0; i < md_gguf_n_kv(m->file); i++) {
-        const md_gguf_kv *kv = md_gguf_kv_at(m->file, i);
-        const uint64_t shape[4] = {kv->key.n, (uint64_t)kv->kind, (uint64_t)kv->elem, kv->count};
-        md_checksum_add(&c, shape, sizeof shape);
-        md_checksum_add(&c, kv->key.s, kv->key.n);
-        md_checksum_add(&c, kv->data, kv->bytes);
-    }
-    for (size_t i = 0; i < md_gguf_n_tensors(m->file); i++) {
-        const md_gguf_tensor *t = md_gguf_tensor_at(m->file, i);
-        const uint64_t shape[3] = {t->name.n, (uint64_t)t->type, t->file_offset};
-        const size_t n = t->bytes < SAMPLE ? t->bytes : SAMPLE;
-        md_checksum_add(&c, shape, sizeof shape);
-        md_checksum_add(&c, t->name.s, t->name.n);
-        md_checksum_add(&c, t->dim, sizeof t->dim);
-        md_checksum_add(&c, (const unsigned char *)t->data + (t->bytes - n) / 2, n);
-    }
-    return md_checksum_value(&c);
-}
-
 /* The numerics key, and the release: what a key leaves unsaid may change between two. */
 static size_t full_key(const md_seq *q, char *buf, size_t n)
 {
@@ -152,7 +127,7 @@ static md_status write_all(writer *w, const md_seq *q, const md_seq_save_args *a
         .magic = {'M', 'E', 'D', 'L', 'E', 'Y', 'S', 'Q'},
         .version = VERSION,
         .kv_layout = MD_KV_LAYOUT,
-        .model = model_identity(s->model),
+        .model = s->model->identity,
         .model_bytes = md_gguf_file_bytes(s->model->file),
         .page_bytes = md_kv_pool_page_bytes(s->kv),
         .length = (uint32_t)q->table.length,
@@ -309,8 +284,7 @@ static md_status check_same(const md_seq *q, const md_saved *s, md_error *err)
     const md_session *session = q->session;
     char key[384];
     const size_t n = full_key(q, key, sizeof key);
-    MD_FAIL_IF(s->h.model_bytes != md_gguf_file_bytes(session->model->file) ||
-                   s->h.model != model_identity(session->model),
+    MD_FAIL_IF(s->h.model_bytes != md_gguf_file_bytes(session->model->file) || s->h.model != session->model->identity,
                MD_ERR_UNSUPPORTED, "'%s' was saved under another model", s->path);
     MD_FAIL_IF(s->h.n_key != n || memcmp(s->key, key, n) != 0, MD_ERR_UNSUPPORTED,
                "'%s' was saved under other numerics: then '%.*s', now '%s'", s->path,

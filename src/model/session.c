@@ -203,10 +203,25 @@ int32_t md_session_free_positions(const md_session *s)
     return md_kv_pool_free_pages(s->kv) * MD_TILE;
 }
 
+const char *md_step_part_name(md_step_part p)
+{
+    switch (p) {
+    case MD_STEP_MIXER: return "attention";
+    case MD_STEP_DENSE_FFN: return "dense feed-forward";
+    case MD_STEP_ROUTER: return "router";
+    case MD_STEP_EXPERTS: return "experts";
+    case MD_STEP_OUTPUT: return "output matrix";
+    case MD_STEP_OTHER:
+    case MD_STEP_N_PARTS: break;
+    }
+    return "other";
+}
+
 void md_session_counters(const md_session *s, md_counters *out)
 {
     *out = (md_counters){
         .steps = s->steps, .rows = s->rows, .pages_copied = md_kv_pool_copies(s->kv), .n_threads = s->args.n_threads};
+    memcpy(out->part_seconds, s->part_seconds, sizeof out->part_seconds);
     for (int32_t t = 0; t < s->args.n_threads; t++) {
         out->tiles_run += s->s.counters[t].tiles_run;
         out->tiles_skipped += s->s.counters[t].tiles_skipped;

@@ -8,11 +8,12 @@
 #define MD_MODEL_SESSION_H
 
 #include "base/pool.h"
+#include "base/sys.h"
 #include "model/model.h"
 #include <medley/engine.h>
 
 /* Rows of one sequence that read keys together. */
-#define MD_ATTEND_ROWS 8
+#define MD_ATTEND_ROWS 64
 
 typedef struct md_row {
     md_seq *seq; /* borrowed */
@@ -41,7 +42,7 @@ typedef struct md_scratch {
     float *q_rank;                 /* (T, rank) compressed queries */
     float *latent;                 /* (H, T, dim) heads on their way into or out of the latent space */
     float *latent_q;               /* (T, H, rank) */
-    float *widened;                /* (threads, dim) one row of a matrix */
+    float *widened;                /* (threads, MD_TURNED_ROWS, dim) rows of a matrix */
     float *att;                    /* (T, H * dim_v) */
     float *ml;                     /* (T, H, 2) running maximum and sum */
     float *head_gate;              /* (T, H or H * dim_v) */
@@ -52,8 +53,8 @@ typedef struct md_scratch {
     float *recurrent;              /* (threads, 3 * dim) */
     float *token;                  /* (T, n_layer * width) token vectors of all layers */
     float *token_gate;             /* (T, width) */
-    float *gate, *up;              /* (T, F) */
-    float *shared;                 /* (T, D) */
+    float *hidden_ff;              /* (T, F), if some down matrix reads floats */
+    float *shared, *shared_weight; /* (T, D), (T) */
     float *expert_in, *expert_out; /* (T, expert_embd) rows of experts in a latent space */
     md_rows in, mid;               /* forms of h, and of what comes before a block's last product */
     md_rows heads;                 /* forms of latent */
@@ -77,7 +78,6 @@ typedef struct md_scratch {
     float *weight;               /* (n_layer, T, K) */
     md_expert_scratch experts;
     float *cs;                    /* (T, n_rot / 2, 2) cosines and sines of the rope under way */
-    float *tiles;                 /* (threads, (dim_k + dim_v) * MD_TILE) */
     float *logits, *hidden;       /* (n_logits, N), (n_logits, D) */
     md_row *row;                  /* (T) */
     md_row_block *block;          /* (T) */
@@ -119,6 +119,7 @@ struct md_session {
     int32_t rope_ready;                             /* which rope s.cs holds, -1: none */
 
     uint64_t steps, rows;
+    double part_seconds[MD_STEP_N_PARTS], part_began; /* of the part under way */
     unsigned observe_points;
     md_observer_fn *observe;
     void *observe_user;
@@ -147,6 +148,14 @@ void md_step_route(md_session *s, int32_t layer, int32_t round, int32_t *expert,
 /* Around each layer of a model with recursion: begin returns how many layers to skip, since no row is in their round. */
 int32_t md_step_round_begin(md_session *s, int32_t layer);
 void md_step_round_end(md_session *s, int32_t layer);
+
+/* A part of the step ends here, and the next one begins. */
+static inline void md_step_part_end(md_session *s, md_step_part part)
+{
+    const double now = md_sys_seconds();
+    s->part_seconds[part] += now - s->part_began;
+    s->part_began = now;
+}
 
 static inline bool md_observed(const md_session *s, md_point p)
 {

@@ -106,8 +106,7 @@ typedef struct embed_job {
 static void add_position(const md_session *s, float *x, int32_t pos, float *work)
 {
     const md_spec *sp = &s->model->spec;
-    md_type_decode(sp->position.type, (const char *)sp->position.data + (size_t)pos * sp->position.row_bytes, work,
-                   sp->n_embd);
+    md_weight_row(&sp->position, pos, work);
     s->ops.kern->add(x, work, sp->n_embd);
 }
 
@@ -122,8 +121,7 @@ static void embed_items(void *ctx, int64_t first, int64_t last, int thread)
         if (j->b->embd)
             memcpy(x, j->b->embd + i * d, (size_t)d * sizeof *x);
         else
-            md_type_decode(sp->embed.type, (const char *)sp->embed.data + (size_t)j->b->token[i] * sp->embed.row_bytes,
-                           x, d);
+            md_weight_row(&sp->embed, j->b->token[i], x);
         if (sp->embed.scale && !j->b->embd)
             j->s->ops.kern->scale(x, *sp->embed.scale, d);
         if (sp->embed_scale != 1.0f)
@@ -157,11 +155,13 @@ md_status md_step_begin(md_session *s, const md_batch *b, md_error *err)
     s->next_layer = 0;
     s->rope_ready = -1;
     s->stepping = true;
+    s->part_began = md_sys_seconds();
     cut_blocks(s);
     chain_rows(s);
     embed_job j = {.s = s, .b = b};
     md_pool_run(s->pool, b->n, 8, embed_items, &j);
     md_step_token_layers(s, b->token);
+    md_step_part_end(s, MD_STEP_OTHER);
     return MD_OK;
 }
 
@@ -197,6 +197,7 @@ static void finish(md_session *s)
     }
     if (n > 0)
         md_norm_rows(&s->ops, &sp->out_norm, s->s.h, s->s.hidden, n, d);
+    md_step_part_end(s, MD_STEP_OTHER);
     if (logits) {
         md_rows_set(&s->s.in, s->s.hidden, n, d);
         md_matmul(&s->ops, &sp->output, &s->s.in, s->s.logits, sp->n_vocab);
@@ -205,6 +206,7 @@ static void finish(md_session *s)
         if (sp->logit_softcap != 0.0f)
             s->ops.kern->softcap(s->s.logits, n * sp->n_vocab, sp->logit_softcap);
     }
+    md_step_part_end(s, MD_STEP_OUTPUT);
     for (md_seq *q = s->first; q; q = q->next) {
         if (q->pending > 0 && q->state) {
             float *now = q->next_state;
@@ -234,7 +236,9 @@ static void run_mixer(md_session *s, const md_layer *l, int32_t layer)
     const int64_t n = s->n_rows, d = s->model->spec.n_embd;
     if (l->mixer == MD_MIXER_ATTENTION) {
         md_norm_rows(&s->ops, &l->attn.norm, s->s.x, s->s.h, n, d);
+        md_step_part_end(s, MD_STEP_OTHER);
         md_step_attention(s, layer);
+        md_step_part_end(s, MD_STEP_MIXER);
         add_branch(s, &l->attn.post_norm, &l->attn.after_norm);
         if (l->attn.again_norm.kind != MD_NORM_NONE) {
             md_residual(&s->ops, s->s.x, s->s.early, n, d, 1.0f);
@@ -242,7 +246,9 @@ static void run_mixer(md_session *s, const md_layer *l, int32_t layer)
         }
     } else if (l->mixer != MD_MIXER_NONE) {
         md_norm_rows(&s->ops, &l->recurrent->norm, s->s.x, s->s.h, n, d);
+        md_step_part_end(s, MD_STEP_OTHER);
         md_step_recurrent(s, l->recurrent);
+        md_step_part_end(s, MD_STEP_MIXER);
         add_branch(s, &l->recurrent->post_norm, &l->recurrent->after_norm);
     }
 }
@@ -262,6 +268,7 @@ static bool run_layer(md_session *s, int32_t layer)
             memcpy(s->s.h, s->s.ahead, (size_t)(n * d) * sizeof *s->s.h);
         else
             md_norm_rows(&s->ops, &l->ffn.norm, s->s.x, s->s.h, n, d);
+        md_step_part_end(s, MD_STEP_OTHER);
         if (!md_step_ffn(s, layer))
             return false;
         add_branch(s, &l->ffn.post_norm, &l->ffn.after_norm);
@@ -278,6 +285,7 @@ md_status md_step_advance(md_session *s, int32_t n_layers, bool *done, md_error 
     *done = false;
     MD_FAIL_IF(!s->stepping, MD_ERR_ARGUMENT, "no step is under way in this session");
     MD_FAIL_IF(n_layers < 1, MD_ERR_ARGUMENT, "a step advances by at least one layer");
+    s->part_began = md_sys_seconds();
     const int32_t n = s->model->spec.n_layer;
     const bool recursion = s->model->spec.recursion.count > 0;
     for (; n_layers > 0 && s->next_layer < n; n_layers--, s->next_layer++) {

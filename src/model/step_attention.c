@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The attention of a layer: q k v, norms of heads, rope, cache, tiles, gates, output (docs/numerics.md, sections 5-7).
- * Items of the tile loop are (block of rows, key head, some of its query heads): the rows of a block and those heads share
- * each tile that was read. Keys are never split between threads. */
+ * Items of the tile loop are (some rows of a block, a key head, some of its query heads): those rows and heads share each tile
+ * that is read. Keys are never split between threads. */
 #include "model/session.h"
 
 #include "base/mathd.h"
@@ -10,16 +10,22 @@
 #include <math.h>
 #include <string.h>
 
-/* Query heads that share a tile; more of a key head's would leave threads idle where there are few key heads. */
-#define GROUP 16
+/* Most queries (a row's head each) of an item: enough to make the widening of a tile cheap. */
+#define QUERIES     128
+/* As few as an item should have where there is a choice. */
+#define FEW_QUERIES 16
+/* Items a thread that make up for their unequal lengths. */
+#define ITEMS       4
 
 typedef struct attention_job {
     md_session *s;
     const md_attn_spec *a;
     const md_rope_spec *rope; /* NULL: none */
     const double *freq;
-    bool own;       /* the layer has keys and values of its own */
-    int32_t shares; /* items a block and key head */
+    bool own;              /* the layer has keys and values of its own */
+    int32_t rows, parts;   /* of an item; items along a block */
+    int32_t heads, shares; /* of an item; items along a key head's query heads */
+    int64_t n_items;
 } attention_job;
 
 /* ---- rope ---- */
@@ -165,101 +171,165 @@ static int32_t end_of_keys(const md_session *s, const md_row *r)
     return s->model->spec.causal ? r->pos + 1 : r->seq->table.length + r->seq->pending;
 }
 
-typedef struct tile {
-    int32_t index;
-    const float *kt, *v;
-} tile;
+/* One item, and its queries: rows in order, and in a row heads in order. */
+typedef struct attend_item {
+    const attention_job *j;
+    int32_t first, n; /* rows */
+    int32_t from, heads;
+    int32_t kv_head;
+    md_query query[QUERIES];
+} attend_item;
 
-/* One row's query heads [from, to) over one tile. */
-static void attend_row(const attention_job *j, int64_t i, int32_t from, int32_t to, const tile *t,
-                       md_thread_counters *count)
+/* False: the block has fewer rows than others, and none for this item. */
+static bool item_at(const attention_job *j, int64_t index, attend_item *t)
 {
-    md_session *s = j->s;
     const md_attn_spec *a = j->a;
-    const md_row *r = &s->s.row[i];
-    const int32_t start = t->index * MD_TILE;
-    int32_t first = lowest_key(a, r->pos) - start, last = end_of_keys(s, r) - start;
-    first = first > 0 ? first : 0;
-    last = last < MD_TILE ? last : MD_TILE;
-    if (first >= last) {
-        count->tiles_skipped++;
-        return;
-    }
-    count->tiles_run++;
-    for (int32_t h = from; h < to; h++) {
-        float *ml = s->s.ml + (i * a->n_head + h) * 2;
-        const md_attend attend = {.q = s->s.q + i * s->q_stride + (int64_t)h * a->dim_k,
-                                  .kt = t->kt,
-                                  .v = t->v,
-                                  .dim_k = a->dim_k,
-                                  .dim_v = a->dim_v,
-                                  .first = first,
-                                  .last = last,
-                                  .scale = a->scale,
-                                  .softcap = a->softcap,
-                                  .slope = a->slope ? a->slope[h] : 0.0f,
-                                  .at = r->pos - start,
-                                  .m = &ml[0],
-                                  .l = &ml[1],
-                                  .acc = s->s.att + (i * a->n_head + h) * a->dim_v};
-        s->ops.kern->attend(&attend);
-    }
+    const int32_t group = a->n_head / a->n_head_kv, skip_heads = (int32_t)(index % j->shares) * j->heads;
+    const int64_t part = index / j->shares / a->n_head_kv;
+    const md_row_block *b = &j->s->s.block[part / j->parts];
+    const int32_t skip = (int32_t)(part % j->parts) * j->rows;
+    t->j = j;
+    t->first = b->first + skip;
+    t->n = b->n - skip < j->rows ? b->n - skip : j->rows;
+    t->kv_head = (int32_t)(index / j->shares % a->n_head_kv);
+    t->from = t->kv_head * group + skip_heads;
+    t->heads = group - skip_heads < j->heads ? group - skip_heads : j->heads;
+    return t->n > 0;
 }
 
-static void start_row(const attention_job *j, int64_t i, int32_t from, int32_t to)
+static void start_queries(attend_item *t)
 {
-    const md_attn_spec *a = j->a;
-    for (int32_t h = from; h < to; h++) {
-        float *ml = j->s->s.ml + (i * a->n_head + h) * 2, *acc = j->s->s.att + (i * a->n_head + h) * a->dim_v;
-        ml[0] = -INFINITY;
-        ml[1] = 0.0f;
-        for (int32_t d = 0; d < a->dim_v; d++)
-            acc[d] = 0.0f;
-    }
+    const md_session *s = t->j->s;
+    const md_attn_spec *a = t->j->a;
+    md_query *q = t->query;
+    for (int32_t i = t->first; i < t->first + t->n; i++)
+        for (int32_t h = t->from; h < t->from + t->heads; h++, q++) {
+            *q = (md_query){.q = s->s.q + i * s->q_stride + (int64_t)h * a->dim_k,
+                            .acc = s->s.att + ((int64_t)i * a->n_head + h) * a->dim_v,
+                            .ml = s->s.ml + ((int64_t)i * a->n_head + h) * 2,
+                            .slope = a->slope ? a->slope[h] : 0.0f};
+            q->ml[0] = -INFINITY;
+            q->ml[1] = 0.0f;
+            memset(q->acc, 0, (size_t)a->dim_v * sizeof *q->acc);
+        }
 }
 
-static void end_row(const attention_job *j, int64_t i, int32_t from, int32_t to)
+static void end_queries(const attend_item *t)
 {
-    const md_attn_spec *a = j->a;
-    const md_kern *kern = j->s->ops.kern;
-    for (int32_t h = from; h < to; h++) {
-        float *ml = j->s->s.ml + (i * a->n_head + h) * 2, *acc = j->s->s.att + (i * a->n_head + h) * a->dim_v;
+    const md_attn_spec *a = t->j->a;
+    const md_kern *kern = t->j->s->ops.kern;
+    for (int32_t i = 0; i < t->n * t->heads; i++) {
+        const md_query *q = &t->query[i];
         if (a->sinks)
-            kern->attend_sink(a->sinks[h], &ml[0], &ml[1], acc, a->dim_v);
-        kern->attend_finish(ml[1], acc, acc, a->dim_v);
+            kern->attend_sink(a->sinks[t->from + i % t->heads], &q->ml[0], &q->ml[1], q->acc, a->dim_v);
+        kern->attend_finish(q->ml[1], q->acc, q->acc, a->dim_v);
     }
+}
+
+/* One tile. The rows that see something of it follow each other, since both ends of what a row sees grow with its position. */
+static void attend_tile(attend_item *t, int32_t index, const md_kv_tile *tile, const md_kv_tile *next,
+                        md_thread_counters *count)
+{
+    const md_session *s = t->j->s;
+    const md_attn_spec *a = t->j->a;
+    const int32_t start = index * MD_TILE;
+    int32_t seen = 0, from = 0;
+    for (int32_t i = 0; i < t->n; i++) {
+        const md_row *r = &s->s.row[t->first + i];
+        const int32_t low = lowest_key(a, r->pos) - start, end = end_of_keys(s, r) - start;
+        const int32_t first = low > 0 ? low : 0, last = end < MD_TILE ? end : MD_TILE;
+        if (first >= last)
+            continue;
+        from = seen++ > 0 ? from : i;
+        for (int32_t h = 0; h < t->heads; h++) {
+            md_query *q = &t->query[i * t->heads + h];
+            q->first = first;
+            q->last = last;
+            q->at = r->pos - start;
+        }
+    }
+    count->tiles_run += (uint64_t)(seen * t->heads);
+    count->tiles_skipped += (uint64_t)((t->n - seen) * t->heads);
+    if (seen > 0)
+        s->ops.kern->attend(&(md_attend){.tile = tile,
+                                         .next = next,
+                                         .query = t->query + from * t->heads,
+                                         .n = seen * t->heads,
+                                         .scale = a->scale,
+                                         .softcap = a->softcap});
+}
+
+static void run_item(attend_item *t, md_thread_counters *count)
+{
+    const md_session *s = t->j->s;
+    const md_attn_spec *a = t->j->a;
+    const md_row *row = &s->s.row[t->first];
+    const md_kv_table *table = &row->seq->table;
+    const int32_t low = lowest_key(a, row->pos) / MD_TILE, high = (end_of_keys(s, &row[t->n - 1]) - 1) / MD_TILE;
+    start_queries(t);
+    count->tiles_skipped += (uint64_t)low * (uint64_t)(t->n * t->heads);
+    md_kv_tile tile[2];
+    tile[low % 2] = md_kv_tile_at(s->kv, table->page[low], a->cache, t->kv_head);
+    for (int32_t i = low; i <= high; i++) {
+        const md_kv_tile *next = NULL;
+        if (i < high) {
+            tile[(i + 1) % 2] = md_kv_tile_at(s->kv, table->page[i + 1], a->cache, t->kv_head);
+            next = &tile[(i + 1) % 2];
+        }
+        attend_tile(t, i, &tile[i % 2], next, count);
+    }
+    end_queries(t);
 }
 
 static void attend_items(void *ctx, int64_t first, int64_t last, int thread)
 {
     const attention_job *j = ctx;
-    md_session *s = j->s;
-    const md_attn_spec *a = j->a;
-    const md_maxima *x = &s->model->spec.max;
-    const int32_t group = a->n_head / a->n_head_kv;
-    float *buffer = s->s.tiles + (int64_t)thread * (x->dim_k + x->dim_v) * MD_TILE;
-    md_thread_counters *count = &s->s.counters[thread];
-    for (int64_t item = first; item < last; item++) {
-        const int32_t g = (int32_t)(item / j->shares % a->n_head_kv), share = (int32_t)(item % j->shares);
-        const int32_t from = g * group + share * GROUP, end_group = (g + 1) * group,
-                      to = from + GROUP < end_group ? from + GROUP : end_group;
-        const md_row_block *b = &s->s.block[item / j->shares / a->n_head_kv];
-        const int32_t end = b->first + b->n;
-        const md_kv_table *table = &s->s.row[b->first].seq->table;
-        const int32_t low = lowest_key(a, s->s.row[b->first].pos) / MD_TILE,
-                      high = (end_of_keys(s, &s->s.row[end - 1]) - 1) / MD_TILE;
-        for (int32_t i = b->first; i < end; i++)
-            start_row(j, i, from, to);
-        count->tiles_skipped += (uint64_t)low * (uint64_t)b->n;
-        for (tile t = {.index = low}; t.index <= high; t.index++) {
-            md_kv_get(s->ops.kern, s->kv, table->page[t.index], a->cache, g, buffer,
-                      buffer + (int64_t)x->dim_k * MD_TILE, &t.kt, &t.v);
-            for (int32_t i = b->first; i < end; i++)
-                attend_row(j, i, from, to, &t, count);
-        }
-        for (int32_t i = b->first; i < end; i++)
-            end_row(j, i, from, to);
+    for (int64_t i = first; i < last; i++) {
+        attend_item t;
+        if (item_at(j, i, &t))
+            run_item(&t, &j->s->s.counters[thread]);
     }
+}
+
+static int32_t ceil_div(int32_t a, int32_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static void count_items(attention_job *j, int32_t block)
+{
+    const int32_t group = j->a->n_head / j->a->n_head_kv;
+    j->parts = ceil_div(block, j->rows);
+    j->shares = ceil_div(group, j->heads);
+    j->n_items = (int64_t)j->s->n_blocks * j->parts * j->a->n_head_kv * j->shares;
+}
+
+/* Rows of a block are worth cutting while their queries are many; a row's heads only where threads would idle. */
+static bool too_few_items(const attention_job *j, int32_t threads)
+{
+    if (j->n_items >= (int64_t)ITEMS * threads)
+        return false;
+    if (j->rows > 1)
+        return j->n_items < threads || j->rows * j->heads > FEW_QUERIES;
+    return j->heads > 1 && j->n_items % threads != 0;
+}
+
+static void attend(attention_job *j)
+{
+    md_session *s = j->s;
+    const int32_t group = j->a->n_head / j->a->n_head_kv, threads = md_pool_threads(s->pool);
+    int32_t block = 1;
+    for (int32_t i = 0; i < s->n_blocks; i++)
+        block = s->s.block[i].n > block ? s->s.block[i].n : block;
+    j->heads = group < QUERIES ? group : QUERIES;
+    j->rows = QUERIES / j->heads < block ? QUERIES / j->heads : block;
+    count_items(j, block);
+    while (too_few_items(j, threads)) {
+        int32_t *cut = j->rows > 1 ? &j->rows : &j->heads;
+        *cut = ceil_div(*cut, 2);
+        count_items(j, block);
+    }
+    md_pool_run(s->pool, j->n_items, 1, attend_items, j);
 }
 
 /* ---- output ---- */
@@ -300,17 +370,21 @@ static void turn_angles(md_session *s, attention_job *j, int32_t rope)
 
 static void project(md_session *s, const md_attn_spec *a, bool own)
 {
+    const md_weight none = {0};
+    const md_matmul_part gate = {.w = &a->gate, .out = s->s.head_gate, .ld = a->gate.rows};
     if (a->latent) {
+        md_matmul_parts(&s->ops, &gate, 1, &s->s.in);
         md_step_latent_in(s, a);
         return;
     }
-    md_matmul(&s->ops, &a->q, &s->s.in, s->s.q, a->q.rows);
+    const md_matmul_part part[] = {
+        {.w = &a->q, .out = s->s.q, .ld = a->q.rows},
+        {.w = own ? &a->k : &none, .out = s->s.k, .ld = a->k.rows},
+        {.w = own && !a->keys_are_values ? &a->v : &none, .out = s->s.v, .ld = a->v.rows},
+        gate,
+    };
+    md_matmul_parts(&s->ops, part, sizeof part / sizeof *part, &s->s.in);
     s->q_stride = a->q.rows;
-    if (!own)
-        return;
-    md_matmul(&s->ops, &a->k, &s->s.in, s->s.k, a->k.rows);
-    if (!a->keys_are_values)
-        md_matmul(&s->ops, &a->v, &s->s.in, s->s.v, a->v.rows);
 }
 
 void md_step_attention(md_session *s, int32_t layer)
@@ -318,14 +392,12 @@ void md_step_attention(md_session *s, int32_t layer)
     const md_spec *sp = &s->model->spec;
     const md_attn_spec *a = &sp->layer[layer].attn;
     const bool own = a->cache == layer, gated = a->gate.data || a->gate_in_q;
-    attention_job j = {.s = s, .a = a, .own = own, .shares = (a->n_head / a->n_head_kv + GROUP - 1) / GROUP};
+    attention_job j = {.s = s, .a = a, .own = own};
     turn_angles(s, &j, a->rope);
     md_rows_set(&s->s.in, s->s.h, s->n_rows, sp->n_embd);
-    if (a->gate.data)
-        md_matmul(&s->ops, &a->gate, &s->s.in, s->s.head_gate, a->gate.rows);
     project(s, a, own);
     md_pool_run(s->pool, s->n_rows, 2, row_items, &j);
-    md_pool_run(s->pool, (int64_t)s->n_blocks * a->n_head_kv * j.shares, 1, attend_items, &j);
+    attend(&j);
     if (a->latent)
         md_step_latent_out(s, a);
     if (gated)

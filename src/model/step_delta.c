@@ -98,12 +98,14 @@ void md_step_delta(md_session *s, const md_recurrent_spec *r)
 {
     md_recurrent_job j = {.s = s, .r = r, .x = s->s.mixed, .x_stride = r->n_conv, .silu = true};
     const int64_t numbers = 2 * (int64_t)r->n_v_head;
-    md_matmul(&s->ops, &r->in, &s->s.in, r->grouped ? s->s.conv_in : s->s.mixed, r->in.rows);
-    if (!r->grouped)
-        md_matmul(&s->ops, &r->gate, &s->s.in, s->s.gates, r->gate.rows);
-    md_matmul(&s->ops, &r->beta, &s->s.in, s->s.numbers, numbers);
-    if (!r->paired)
-        md_matmul(&s->ops, &r->alpha, &s->s.in, s->s.numbers + r->n_v_head, numbers);
+    const md_weight none = {0};
+    const md_matmul_part part[] = {
+        {.w = &r->in, .out = r->grouped ? s->s.conv_in : s->s.mixed, .ld = r->in.rows},
+        {.w = r->grouped ? &none : &r->gate, .out = s->s.gates, .ld = r->gate.rows},
+        {.w = &r->beta, .out = s->s.numbers, .ld = numbers},
+        {.w = r->paired ? &none : &r->alpha, .out = s->s.numbers + r->n_v_head, .ld = numbers},
+    };
+    md_matmul_parts(&s->ops, part, sizeof part / sizeof *part, &s->s.in);
     if (r->grouped || r->paired)
         md_pool_run(s->pool, s->n_rows, 2, ungroup_items, &j);
     md_step_convolve(&j);

@@ -5,19 +5,33 @@
 
 #include <string.h>
 
-/* out (T, D) = down(act(gate, up)), or down(act(up)) where there is no gate. */
-static void dense(md_session *s, const md_ffn_spec *f, const md_weight *gate, const md_weight *up,
-                  const md_weight *down, int64_t width, float *out)
+/* A layer's dense part, or its shared expert. */
+typedef struct common {
+    md_expert matrices;
+    md_ffn_job job; /* points at them */
+} common;
+
+static void set_common(md_session *s, const md_ffn_spec *f, const md_weight *gate, const md_weight *up,
+                       const md_weight *down, int64_t width, common *c)
 {
-    md_matmul(&s->ops, up, &s->s.in, s->s.up, width);
-    if (gate->data) {
-        md_matmul(&s->ops, gate, &s->s.in, s->s.gate, width);
-        md_ffn_activate(&s->ops, f->act, f->alpha, f->dense_limit, s->s.gate, s->s.up, s->s.gate, s->n_rows, width);
-    } else {
-        md_ffn_activate_alone(&s->ops, f->act, s->s.up, s->s.gate, s->n_rows, width);
-    }
-    md_rows_set(&s->s.mid, s->s.gate, s->n_rows, width);
-    md_matmul(&s->ops, down, &s->s.mid, out, s->model->spec.n_embd);
+    c->matrices = (md_expert){.gate = *gate, .up = *up, .down = *down};
+    c->job = (md_ffn_job){.w = &c->matrices,
+                          .d = s->model->spec.n_embd,
+                          .x = width,
+                          .act = f->act,
+                          .alpha = f->alpha,
+                          .limit = f->dense_limit,
+                          .gated = gate->data != NULL,
+                          .hidden = s->s.hidden_ff,
+                          .mid = &s->s.mid};
+}
+
+static void dense(md_session *s, const md_ffn_spec *f, float *out)
+{
+    common c;
+    set_common(s, f, &f->gate, &f->up, &f->down, f->width, &c);
+    md_ffn_run(&s->ops, &c.job, &s->s.in, &s->s.experts, out);
+    md_step_part_end(s, MD_STEP_DENSE_FFN);
 }
 
 /* ---- routed experts ---- */
@@ -42,20 +56,42 @@ static void observe_expert(void *user, int32_t expert, int32_t n_rows, const int
 
 /* ---- shared expert ---- */
 
-static void add_shared(md_session *s, const md_ffn_spec *f)
+typedef struct weigh_job {
+    const md_session *s;
+    const md_ffn_spec *f;
+} weigh_job;
+
+static void weigh_items(void *ctx, int64_t first, int64_t last, int thread)
+{
+    (void)thread;
+    const weigh_job *j = ctx;
+    const md_session *s = j->s;
+    const int64_t d = s->model->spec.n_embd;
+    for (int64_t i = first; i < last; i++)
+        s->s.shared_weight[i] = s->ops.kern->dot16(j->f->shared_scale, s->s.h + i * d, d);
+    s->ops.kern->sigmoid(s->s.shared_weight + first, last - first);
+}
+
+/* The rows' weights of the shared expert; NULL: ones. */
+static const float *weigh_shared(md_session *s, const md_ffn_spec *f)
+{
+    if (!f->shared_scale)
+        return NULL;
+    md_pool_run(s->pool, s->n_rows, 16, weigh_items, &(weigh_job){.s = s, .f = f});
+    return s->s.shared_weight;
+}
+
+/* y += the shared expert, where it does not work in the same space as the routed ones. */
+static void add_shared(md_session *s, const md_ffn_job *shared, const float *weight)
 {
     const int64_t d = s->model->spec.n_embd;
-    dense(s, f, &f->shared_gate, &f->shared_up, &f->shared_down, f->shared_width, s->s.shared);
-    if (!f->shared_scale) {
+    md_ffn_run(&s->ops, shared, &s->s.in, &s->s.experts, s->s.shared);
+    if (!weight) {
         md_residual(&s->ops, s->s.y, s->s.shared, s->n_rows, d, 1.0f);
         return;
     }
-    const md_kern *kern = s->ops.kern;
-    for (int32_t i = 0; i < s->n_rows; i++) {
-        float gate = kern->dot16(f->shared_scale, s->s.h + i * d, d);
-        kern->sigmoid(&gate, 1);
-        kern->axpy(s->s.y + i * d, s->s.shared + i * d, gate, d);
-    }
+    for (int32_t i = 0; i < s->n_rows; i++)
+        s->ops.kern->axpy(s->s.y + i * d, s->s.shared + i * d, weight[i], d);
 }
 
 /* Routes the rows by what the router reads: what the experts read, the layer's input, or the stream under a norm of its own. */
@@ -72,6 +108,7 @@ static void route(md_session *s, const md_ffn_spec *f, int32_t layer, int32_t ro
     md_step_route(s, layer, round, expert, weight);
     if (s->s.in.x != s->s.h)
         md_rows_set(&s->s.in, s->s.h, s->n_rows, d);
+    md_step_part_end(s, MD_STEP_ROUTER);
 }
 
 /* y = the experts' sum, from the rows in `in`, which stay set; where experts work in a space of their own, a matrix leads into
@@ -105,13 +142,16 @@ static bool run_experts(md_session *s, const md_ffn_spec *f, int32_t layer, cons
 {
     const md_expert_others *o = &f->others;
     routed_job j = {.s = s, .layer = layer};
+    common shared;
+    const bool beside = f->shared_width > 0, apart = beside && f->latent_down.data;
+    const float *shared_weight = beside ? weigh_shared(s, f) : NULL;
+    if (beside)
+        set_common(s, f, &f->shared_gate, &f->shared_up, &f->shared_down, f->shared_width, &shared);
     const md_expert_job job = {.layer = layer,
                                .n_expert = f->router.n_expert - o->n_constant - o->n_copy - o->n_zero,
                                .top_k = f->router.top_k,
                                .d = f->expert_embd,
                                .x = f->expert_width,
-                               .width = f->widths,
-                               .n_width = f->n_widths,
                                .others = *o,
                                .act = f->act,
                                .alpha = f->alpha,
@@ -119,13 +159,16 @@ static bool run_experts(md_session *s, const md_ffn_spec *f, int32_t layer, cons
                                .gated = f->gated,
                                .weigh_input = f->weigh_input,
                                .expert = expert,
-                               .weight = weight};
+                               .weight = weight,
+                               .shared = beside && !apart ? &shared.job : NULL,
+                               .shared_weight = shared_weight};
     if (!run_in_space(s, f, &job, &j))
         return false;
-    if (f->shared_width > 0)
-        add_shared(s, f);
-    if (f->shared_width > 0 && f->width == 0)
+    if (apart)
+        add_shared(s, &shared.job, shared_weight);
+    if (beside && f->width == 0)
         scale_rows(s, f->side_scale);
+    md_step_part_end(s, MD_STEP_EXPERTS);
     return true;
 }
 
@@ -170,7 +213,7 @@ static bool routed(md_session *s, const md_ffn_spec *f, int32_t layer)
 static bool side_by_side(md_session *s, const md_ffn_spec *f, int32_t layer)
 {
     const int64_t n = s->n_rows, d = s->model->spec.n_embd;
-    dense(s, f, &f->gate, &f->up, &f->down, f->width, s->s.side);
+    dense(s, f, s->s.side);
     md_norm_rows(&s->ops, &f->post_dense, s->s.side, s->s.side, n, d);
     if (f->norm_routed.kind != MD_NORM_NONE) {
         md_norm_rows(&s->ops, &f->norm_routed, f->routed_early ? s->s.early : s->s.x, s->s.h, n, d);
@@ -192,6 +235,6 @@ bool md_step_ffn(md_session *s, int32_t layer)
     md_rows_set(&s->s.in, s->s.h, s->n_rows, sp->n_embd);
     if (f->router.n_expert > 0)
         return f->width > 0 ? side_by_side(s, f, layer) : routed(s, f, layer);
-    dense(s, f, &f->gate, &f->up, &f->down, f->width, s->s.y);
+    dense(s, f, s->s.y);
     return true;
 }

@@ -54,13 +54,17 @@ void md_step_latent_in(md_session *s, const md_attn_spec *a)
 {
     const md_latent_spec *la = a->latent;
     latent_job j = {.s = s, .a = a};
-    md_matmul(&s->ops, &la->kv_a, &s->s.in, s->s.k, la->kv_a.rows);
+    const md_matmul_part part[] = {
+        {.w = &la->kv_a, .out = s->s.k, .ld = la->kv_a.rows},
+        la->q_a.data ? (md_matmul_part){.w = &la->q_a, .out = s->s.q_rank, .ld = la->q_a.rows}
+                     : (md_matmul_part){.w = &a->q, .out = s->s.att, .ld = a->q.rows},
+    };
+    md_matmul_parts(&s->ops, part, 2, &s->s.in);
     if (la->q_a.data) {
-        md_matmul(&s->ops, &la->q_a, &s->s.in, s->s.q_rank, la->q_a.rows);
         md_norm_rows(&s->ops, &la->q_a_norm, s->s.q_rank, s->s.q_rank, s->n_rows, la->q_a.rows);
         md_rows_set(&s->s.in, s->s.q_rank, s->n_rows, la->q_a.rows);
+        md_matmul(&s->ops, &a->q, &s->s.in, s->s.att, a->q.rows);
     }
-    md_matmul(&s->ops, &a->q, &s->s.in, s->s.att, a->q.rows);
     md_pool_run(s->pool, s->n_rows, 2, gather_items, &j);
     s->q_stride = (int64_t)a->n_head * a->dim_k;
     if (la->k_turned) {

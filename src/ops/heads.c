@@ -3,6 +3,8 @@
  * Products with a matrix for each head, as latent attention needs on its way into and out of the latent space. */
 #include "ops/ops.h"
 
+#include <string.h>
+
 typedef struct heads_job {
     const md_ops *o;
     const md_weight *w;
@@ -10,33 +12,10 @@ typedef struct heads_job {
     const float *x;      /* (T, H, K), when turned */
     int64_t first, stride, n_rows, n_heads, t, k;
     int64_t share, shares; /* rows of a head's matrix in an item, items a head */
-    float *row;            /* (threads, cols), when turned */
+    float *wide;           /* (threads, MD_TURNED_ROWS, cols), when turned */
     float *out;
     int64_t ld;
 } heads_job;
-
-/* The rows of head h of an activation. */
-static md_act act_of_head(const heads_job *j, int64_t h)
-{
-    md_act a = md_rows_act(j->rows, j->w->type);
-    const int64_t at = h * j->t;
-    if (a.f32)
-        a.f32 += at * a.k;
-    if (a.code)
-        a.code += at * a.k;
-    if (a.scale)
-        a.scale += at * (a.k / (a.kind == MD_ACT_Q32 ? 32 : 256));
-    if (a.sum32)
-        a.sum32 += at * (a.k / 32);
-    if (a.sum16)
-        a.sum16 += at * (a.k / 16);
-    return a;
-}
-
-static const char *row_of(const heads_job *j, int64_t h)
-{
-    return (const char *)j->w->data + (size_t)(j->first + h * j->stride) * j->w->row_bytes;
-}
 
 static void heads_items(void *ctx, int64_t first, int64_t last, int thread)
 {
@@ -45,19 +24,10 @@ static void heads_items(void *ctx, int64_t first, int64_t last, int thread)
     for (int64_t i = first; i < last; i++) {
         const int64_t h = i / j->shares, from = i % j->shares * j->share,
                       to = from + j->share < j->n_rows ? from + j->share : j->n_rows;
-        const md_act act = act_of_head(j, h);
-        const md_product m = {.w = row_of(j, h),
-                              .row_bytes = j->w->row_bytes,
-                              .first = from,
-                              .last = to,
-                              .act = &act,
-                              .n_rows = j->t,
-                              .out = j->out + h * j->n_rows,
-                              .ld_out = j->n_heads * j->n_rows};
-        j->o->kern->mul[j->w->type](&m);
-        if (j->w->scale)
-            for (int64_t t = 0; t < j->t; t++)
-                md_finish_rows(m.out + t * m.ld_out, j->w->scale, NULL, from, to);
+        const md_act act = md_rows_act_from(j->rows, j->w->type, h * j->t);
+        const int64_t at = j->first + h * j->stride;
+        md_matmul_stretch(j->o->kern, j->w, at + from, at + to, &act, NULL, j->t, j->out + h * j->n_rows + from,
+                          j->n_heads * j->n_rows);
     }
 }
 
@@ -74,27 +44,28 @@ void md_matmul_heads(const md_ops *o, const md_weight *w, int64_t first, int64_t
                    .n_heads = n_heads,
                    .t = x->n / n_heads,
                    .out = out};
-    j.share = md_share_rows(o, w->cols, j.t);
+    j.share = (md_share_rows(o, w->cols, j.t) + MD_TILE_ROWS - 1) / MD_TILE_ROWS * MD_TILE_ROWS;
     j.share = j.share < n_rows ? j.share : n_rows;
     j.shares = (n_rows + j.share - 1) / j.share;
     md_pool_run(o->pool, n_heads * j.shares, 1, heads_items, &j);
 }
 
-/* One head: each row of its matrix is widened once and added to every token's output, in ascending order of rows. */
+/* One head: some rows of its matrix are widened once and added to every token's output, in ascending order of rows. */
 static void turned_items(void *ctx, int64_t first, int64_t last, int thread)
 {
     const heads_job *j = ctx;
     const int64_t cols = j->w->cols;
-    float *row = j->row + thread * cols;
+    float *wide = j->wide + thread * MD_TURNED_ROWS * cols;
     for (int64_t h = first; h < last; h++) {
         for (int64_t t = 0; t < j->t; t++)
-            for (int64_t c = 0; c < cols; c++)
-                j->out[(t * j->n_heads + h) * j->ld + c] = 0.0f;
-        for (int64_t r = 0; r < j->k; r++) {
-            md_type_decode(j->w->type, row_of(j, h) + (size_t)r * j->w->row_bytes, row, cols);
+            memset(j->out + (t * j->n_heads + h) * j->ld, 0, (size_t)cols * sizeof *j->out);
+        for (int64_t r = 0, n; r < j->k; r += n) {
+            n = j->k - r < MD_TURNED_ROWS ? j->k - r : MD_TURNED_ROWS;
+            for (int64_t i = 0; i < n; i++)
+                md_weight_row(j->w, j->first + h * j->stride + r + i, wide + i * cols);
             for (int64_t t = 0; t < j->t; t++)
-                j->o->kern->axpy(j->out + (t * j->n_heads + h) * j->ld, row, j->x[(t * j->n_heads + h) * j->k + r],
-                                 cols);
+                j->o->kern->axpys(j->out + (t * j->n_heads + h) * j->ld, wide, cols,
+                                  j->x + (t * j->n_heads + h) * j->k + r, (int)n, cols);
         }
         if (j->w->scale)
             for (int64_t t = 0; t < j->t; t++)
@@ -103,7 +74,7 @@ static void turned_items(void *ctx, int64_t first, int64_t last, int thread)
 }
 
 void md_matmul_heads_turned(const md_ops *o, const md_weight *w, int64_t first, int64_t stride, const float *x,
-                            int64_t t, int64_t k, int64_t n_heads, float *row, float *out, int64_t ld)
+                            int64_t t, int64_t k, int64_t n_heads, float *wide, float *out, int64_t ld)
 {
     heads_job j = {.o = o,
                    .w = w,
@@ -113,7 +84,7 @@ void md_matmul_heads_turned(const md_ops *o, const md_weight *w, int64_t first, 
                    .n_heads = n_heads,
                    .t = t,
                    .k = k,
-                   .row = row,
+                   .wide = wide,
                    .out = out,
                    .ld = ld};
     md_pool_run(o->pool, n_heads, 1, turned_items, &j);

@@ -19,9 +19,8 @@ typedef struct row_job {
     const float *x, *y;
     const md_norm *norm;
     float *out;
-    int64_t d, stride;
-    float a, b;
-    md_ffn_act act;
+    int64_t d;
+    float a;
 } row_job;
 
 void md_norm_row(const md_kern *k, const md_norm *norm, const float *x, float *y, int64_t d)
@@ -85,69 +84,29 @@ static void activate(const md_kern *k, md_ffn_act act, float *x, int64_t n)
 }
 
 /* Acts that have no kernel of their own with a gate: the activation, then the product. */
-static void activate_then_multiply(const row_job *j, const float *gate, const float *up, float *out)
+static void activate_then_multiply(const md_kern *k, md_ffn_act act, const float *gate, const float *up, float *y,
+                                   int64_t n)
 {
-    if (out != gate)
-        memcpy(out, gate, (size_t)j->d * sizeof *out);
-    activate(j->o->kern, j->act, out, j->d);
-    j->o->kern->mul_into(out, up, j->d);
+    if (y != gate)
+        memcpy(y, gate, (size_t)n * sizeof *y);
+    activate(k, act, y, n);
+    if (up)
+        k->mul_into(y, up, n);
 }
 
-/* Rows of gate at x, of up at y, both `stride` apart; rows of out `d` apart. */
-static void activate_items(void *ctx, int64_t first, int64_t last, int thread)
+void md_ffn_activate(const md_kern *k, md_ffn_act act, float alpha, float limit, const float *gate, const float *up,
+                     float *y, int64_t n)
 {
-    (void)thread;
-    const row_job *j = ctx;
-    for (int64_t t = first; t < last; t++) {
-        const float *gate = j->x + t * j->stride, *up = j->y + t * j->stride;
-        if (j->act == MD_FFN_OAI)
-            j->o->kern->oai_mul(gate, up, j->out + t * j->d, j->d, j->a, j->b);
-        else if (j->act == MD_FFN_GELU)
-            j->o->kern->gelu_mul(gate, up, j->out + t * j->d, j->d);
-        else if (j->act != MD_FFN_SILU)
-            activate_then_multiply(j, gate, up, j->out + t * j->d);
-        else if (j->b > 0.0f)
-            j->o->kern->silu_clamp_mul(gate, up, j->out + t * j->d, j->d, j->b);
-        else
-            j->o->kern->silu_mul(gate, up, j->out + t * j->d, j->d);
-    }
-}
-
-void md_ffn_activate(const md_ops *o, md_ffn_act act, float alpha, float limit, const float *gate, const float *up,
-                     float *y, int64_t n, int64_t f)
-{
-    row_job j = {.o = o, .x = gate, .y = up, .out = y, .d = f, .stride = f, .a = alpha, .b = limit, .act = act};
-    md_pool_run(o->pool, n, grain(f), activate_items, &j);
-}
-
-void md_ffn_activate_pairs(const md_ops *o, md_ffn_act act, float alpha, float limit, const float *gate_up,
-                           float *hidden, int64_t n, int64_t f)
-{
-    row_job j = {.o = o,
-                 .x = gate_up,
-                 .y = gate_up + f,
-                 .out = hidden,
-                 .d = f,
-                 .stride = 2 * f,
-                 .a = alpha,
-                 .b = limit,
-                 .act = act};
-    md_pool_run(o->pool, n, grain(f), activate_items, &j);
-}
-
-static void alone_items(void *ctx, int64_t first, int64_t last, int thread)
-{
-    (void)thread;
-    const row_job *j = ctx;
-    float *out = j->out + first * j->d;
-    const int64_t n = (last - first) * j->d;
-    if (j->x != j->out)
-        memcpy(out, j->x + first * j->d, (size_t)n * sizeof *out);
-    activate(j->o->kern, j->act, out, n);
-}
-
-void md_ffn_activate_alone(const md_ops *o, md_ffn_act act, const float *x, float *y, int64_t n, int64_t f)
-{
-    row_job j = {.o = o, .x = x, .out = y, .d = f, .act = act};
-    md_pool_run(o->pool, n, grain(f), alone_items, &j);
+    if (!up)
+        activate_then_multiply(k, act, gate, NULL, y, n);
+    else if (act == MD_FFN_OAI)
+        k->oai_mul(gate, up, y, n, alpha, limit);
+    else if (act == MD_FFN_GELU)
+        k->gelu_mul(gate, up, y, n);
+    else if (act != MD_FFN_SILU)
+        activate_then_multiply(k, act, gate, up, y, n);
+    else if (limit > 0.0f)
+        k->silu_clamp_mul(gate, up, y, n, limit);
+    else
+        k->silu_mul(gate, up, y, n);
 }

@@ -6,6 +6,7 @@
 
 #include "dtype/dtype.h"
 #include "format/gguf.h"
+#include "base/pool.h"
 #include <medley/unstable/synth.h>
 #include <stdbool.h>
 
@@ -17,11 +18,38 @@ typedef struct md_synth_tensor {
     int64_t dim[3];
     enum { MD_SYNTH_NORMAL, MD_SYNTH_UNIFORM } law;
     float center, spread; /* standard deviation of the normal law; half the width of the uniform one */
+    bool codes;           /* random codes for every type that has some: much faster than encoding random numbers */
+    bool router;          /* what a skew changes */
 } md_synth_tensor;
 
-/* Gives the tensor's data to the writer, which expects it next. Types without an encoder get random codes under scales
- * that make the values about as large as `spread`. */
-md_status md_synth_fill(uint64_t seed, const md_synth_tensor *t, md_gguf_writer *w, md_error *err) MD_MUST_USE;
+/* Where tensors are made: a window of rows at a time, in parallel, then written. */
+typedef struct md_synth_sink {
+    md_gguf_writer *writer; /* borrowed */
+    md_pool *pool;          /* borrowed */
+    unsigned char *window;  /* owned, MD_SYNTH_WINDOW bytes or one row */
+    float *row;             /* owned, [threads][row_cap] */
+    size_t window_cap, row_cap;
+    md_progress_fn *progress; /* may be NULL */
+    void *progress_user;
+    uint64_t done, total; /* bytes */
+} md_synth_sink;
+void md_synth_sink_done(md_synth_sink *k);
+
+/* Gives the tensor's data to the writer, which expects it next. Types without an encoder (all that have codes, with
+ * t->codes) get random codes under scales that make the values about as large as `spread`. row_factor: (rows) multiplies
+ * the numbers of each row of a type that is encoded, or NULL. The bytes do not depend on the number of threads. */
+md_status md_synth_fill(uint64_t seed, const md_synth_tensor *t, const float *row_factor, md_synth_sink *k,
+                        md_error *err) MD_MUST_USE;
+
+/* --- synth_like.c --- */
+/* Fills what the spec leaves open with the sizes of spec->like, and the types of the first and last matrix. */
+md_status md_synth_like(md_synth_spec *s, md_error *err) MD_MUST_USE;
+/* The type itself if rows of that many values can have it, else the one that public quantizers take in its place. */
+md_type md_synth_fitting_type(md_type type, int64_t row);
+md_status md_synth_check_skew(const md_synth_spec *s, md_error *err) MD_MUST_USE;
+/* factor (n_expert) of a router's rows: makes the chance of an expert to be chosen follow Zipf's law with exponent
+ * s->skew, the order of experts drawn from the stream. */
+md_status md_synth_skew(const md_synth_spec *s, uint64_t stream, float *factor, md_error *err) MD_MUST_USE;
 
 /* What a router of docs/routers.md needs beyond a layer of experts. Bits of the maker's features, from the top. */
 enum {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Random weights. Each number is a function of (seed, tensor name, index) through Philox, made with integer arithmetic
- * and one multiplication, so that files are the same on every machine. Types with an encoder are rounded from floats.
- * For the others a block is random bits, and its scale is set so that the values come out about as large as asked:
- * what a block under scale 1 decodes to is measured, not known from a table. */
+ * and one multiplication, so that files are the same on every machine, whatever the number of threads. Types with an
+ * encoder are rounded from floats. For the others, and for all types of codes when it must be fast, a block is random
+ * bits, and its scale is set so that the values come out about as large as asked: what a block under scale 1 decodes to
+ * is measured, not known from a table. */
 #include "shape/synth.h"
 #include "base/mem.h"
 #include "base/rng.h"
@@ -59,6 +60,13 @@ static const struct {
     scale_form form;
     float share;
 } scale_fields[] = {
+    {MD_TYPE_Q4_0, offsetof(md_block_q4_0, d), FORM_HALF, 1.0f},
+    {MD_TYPE_Q4_1, offsetof(md_block_q4_1, d), FORM_HALF, 1.0f},
+    {MD_TYPE_Q4_1, offsetof(md_block_q4_1, m), FORM_HALF, -7.5f},
+    {MD_TYPE_Q5_0, offsetof(md_block_q5_0, d), FORM_HALF, 1.0f},
+    {MD_TYPE_Q5_1, offsetof(md_block_q5_1, d), FORM_HALF, 1.0f},
+    {MD_TYPE_Q5_1, offsetof(md_block_q5_1, m), FORM_HALF, -15.5f},
+    {MD_TYPE_Q8_0, offsetof(md_block_q8_0, d), FORM_HALF, 1.0f},
     {MD_TYPE_Q2_K, offsetof(md_block_q2_k, d), FORM_HALF, 1.0f},
     {MD_TYPE_Q2_K, offsetof(md_block_q2_k, dmin), FORM_HALF, 1.5f},
     {MD_TYPE_Q3_K, offsetof(md_block_q3_k, d), FORM_HALF, 1.0f},
@@ -131,6 +139,14 @@ static bool has_scale(md_type type)
     return false;
 }
 
+static bool has_form(md_type type, scale_form form)
+{
+    for (int i = 0; i < N_SCALE_FIELDS; i++)
+        if (scale_fields[i].type == type && scale_fields[i].form == form)
+            return true;
+    return false;
+}
+
 enum { BLOCK_BYTES_MAX = 512, BLOCK_MAX = 256, SCALE_STREAM = 1 };
 
 /* Random codes for block `index`; the scale is still to be set. */
@@ -163,49 +179,128 @@ static float unit_rms(uint64_t seed, uint64_t stream, const md_synth_tensor *t, 
 
 /* ---- tensors ---- */
 
-static md_status fill_encoded(uint64_t seed, uint64_t stream, const md_synth_tensor *t, int64_t rows, size_t row_bytes,
-                              md_gguf_writer *w, md_error *err)
+#define WINDOW_BYTES ((size_t)8 << 20)
+
+void md_synth_sink_done(md_synth_sink *k)
 {
-    float *x = md_calloc((size_t)t->dim[0], sizeof *x);
-    unsigned char *bytes = md_calloc(row_bytes, 1);
-    md_status status = x && bytes ? MD_OK : md_fail_memory(err, "a row of weights");
-    for (int64_t r = 0; r < rows && status == MD_OK; r++) {
-        fill_floats(seed, stream, t, r * t->dim[0], t->dim[0], x);
-        md_type_encode(t->type, x, bytes, t->dim[0]);
-        status = md_gguf_data(w, bytes, row_bytes, err);
-    }
-    md_free(x);
-    md_free(bytes);
-    return status;
+    md_free(k->window);
+    md_free(k->row);
+    k->window = NULL;
+    k->row = NULL;
 }
 
-static md_status fill_random(uint64_t seed, uint64_t stream, const md_synth_tensor *t, int64_t rows, md_gguf_writer *w,
-                             md_error *err)
+typedef struct fill_job {
+    uint64_t seed, stream;
+    const md_synth_tensor *t;
+    const md_type_info *type;
+    const float *row_factor; /* borrowed, or NULL */
+    md_synth_sink *sink;
+    size_t row_bytes;
+    int64_t first_row; /* of the window */
+    bool encoded;
+    bool may_negate; /* scales */
+    float scale;     /* of random codes */
+} fill_job;
+
+static void encode_row(const fill_job *j, int64_t row, unsigned char *out, int thread)
 {
-    const md_type_info *type = md_type_get(t->type);
-    const float scale = t->spread / unit_rms(seed, stream, t, type);
-    const uint64_t n_blocks = (uint64_t)(rows * (t->dim[0] / type->block));
-    unsigned char block[BLOCK_BYTES_MAX];
-    for (uint64_t i = 0; i < n_blocks; i++) {
-        fill_block(seed, stream, i, block, type->bytes);
-        set_scale(t->type, block, scale * (0.5f + md_rand_uniform(seed, stream ^ SCALE_STREAM, i)));
-        MD_TRY(md_gguf_data(w, block, (size_t)type->bytes, err));
+    const int64_t n = j->t->dim[0];
+    float *x = j->sink->row + (size_t)thread * j->sink->row_cap;
+    fill_floats(j->seed, j->stream, j->t, row * n, n, x);
+    if (j->row_factor)
+        for (int64_t i = 0; i < n; i++)
+            x[i] *= j->row_factor[row];
+    md_type_encode(j->t->type, x, out, n);
+}
+
+/* What no quantizer writes: -128 in Q8_0. */
+static void tame_codes(unsigned char *block)
+{
+    uint8_t *q = ((md_block_q8_0 *)block)->qs;
+    for (int i = 0; i < 32; i++)
+        q[i] = q[i] == 0x80 ? 0x81 : q[i];
+}
+
+/* Codes such as -8 to 7 are below zero on average. In a deep model such a mean would grow until all tokens look alike,
+ * so every other block, at random, has a scale below zero. */
+static void draw_row(const fill_job *j, int64_t row, unsigned char *out)
+{
+    const int64_t blocks = j->t->dim[0] / j->type->block;
+    for (int64_t i = 0; i < blocks; i++, out += j->type->bytes) {
+        const uint64_t index = (uint64_t)(row * blocks + i);
+        const md_rand4 r = md_philox(j->seed, index, j->stream ^ SCALE_STREAM);
+        const float scale = j->scale * (0.5f + (float)(r.v[0] >> 8) * 0x1p-24f);
+        fill_block(j->seed, j->stream, index, out, j->type->bytes);
+        set_scale(j->t->type, out, j->may_negate && r.v[1] & 1 ? -scale : scale);
+        if (j->t->type == MD_TYPE_Q8_0)
+            tame_codes(out);
+    }
+}
+
+/* Rows first .. last - 1 of the window. */
+static void fill_rows(void *ctx, int64_t first, int64_t last, int thread)
+{
+    const fill_job *j = ctx;
+    for (int64_t r = first; r < last; r++) {
+        unsigned char *out = j->sink->window + (size_t)r * j->row_bytes;
+        if (j->encoded)
+            encode_row(j, j->first_row + r, out, thread);
+        else
+            draw_row(j, j->first_row + r, out);
+    }
+}
+
+static md_status make_room(fill_job *j, md_error *err)
+{
+    md_synth_sink *k = j->sink;
+    const size_t window = j->row_bytes > WINDOW_BYTES ? j->row_bytes : WINDOW_BYTES, row = (size_t)j->t->dim[0];
+    if (window > k->window_cap) {
+        md_free(k->window);
+        k->window = md_calloc(window, 1);
+        k->window_cap = k->window ? window : 0;
+        if (!k->window)
+            return md_fail_memory(err, "a window of weights");
+    }
+    if (j->encoded && row > k->row_cap) {
+        md_free(k->row);
+        k->row = md_calloc((size_t)md_pool_threads(k->pool), row * sizeof *k->row);
+        k->row_cap = k->row ? row : 0;
+        if (!k->row)
+            return md_fail_memory(err, "a row of weights");
     }
     return MD_OK;
 }
 
-md_status md_synth_fill(uint64_t seed, const md_synth_tensor *t, md_gguf_writer *w, md_error *err)
+md_status md_synth_fill(uint64_t seed, const md_synth_tensor *t, const float *row_factor, md_synth_sink *k,
+                        md_error *err)
 {
-    size_t row_bytes;
+    fill_job j = {.seed = seed,
+                  .stream = md_rand_stream(t->name),
+                  .t = t,
+                  .type = md_type_get(t->type),
+                  .row_factor = row_factor,
+                  .sink = k,
+                  .encoded = md_type_can_encode(t->type) && !(t->codes && has_scale(t->type))};
+    MD_FAIL_IF(!md_type_row_bytes(t->type, t->dim[0], &j.row_bytes), MD_ERR_INTERNAL,
+               "tensor '%s' has a row of broken blocks", t->name);
+    MD_FAIL_IF(!j.encoded && !has_scale(t->type), MD_ERR_UNSUPPORTED, "tensor '%s': random %s is not possible", t->name,
+               j.type->name);
+    MD_TRY(make_room(&j, err));
+    j.may_negate = t->codes && has_form(t->type, FORM_HALF);
+    if (!j.encoded)
+        j.scale = t->spread / unit_rms(seed, j.stream, t, j.type);
     int64_t rows = 1;
     for (int i = 1; i < t->n_dims; i++)
         rows *= t->dim[i];
-    MD_FAIL_IF(!md_type_row_bytes(t->type, t->dim[0], &row_bytes), MD_ERR_INTERNAL,
-               "tensor '%s' has a row of broken blocks", t->name);
-    const uint64_t stream = md_rand_stream(t->name);
-    if (md_type_can_encode(t->type))
-        return fill_encoded(seed, stream, t, rows, row_bytes, w, err);
-    MD_FAIL_IF(!has_scale(t->type), MD_ERR_UNSUPPORTED, "tensor '%s': random %s is not possible", t->name,
-               md_type_get(t->type)->name);
-    return fill_random(seed, stream, t, rows, w, err);
+    const int64_t at_once = (int64_t)(k->window_cap / j.row_bytes);
+    for (int64_t at = 0; at < rows; at += at_once) {
+        const int64_t now = rows - at < at_once ? rows - at : at_once;
+        j.first_row = at;
+        md_pool_run(k->pool, now, 1, fill_rows, &j);
+        MD_TRY(md_gguf_data(k->writer, k->window, (size_t)now * j.row_bytes, err));
+        k->done += (uint64_t)now * j.row_bytes;
+        MD_FAIL_IF(k->progress && !k->progress(k->progress_user, k->done, k->total), MD_ERR_CANCELLED,
+                   "the random model was given up; nothing was written");
+    }
+    return MD_OK;
 }

@@ -127,6 +127,40 @@ static void test_threads_run_at_the_same_time(void **state)
     md_pool_free(p);
 }
 
+static void linger(void *ctx, int64_t first, int64_t last, int thread)
+{
+    atomic_int *done = ctx;
+    if (thread > 0)
+        usleep(3000);
+    atomic_fetch_add(done, (int)(last - first));
+}
+
+/* A worker that is long about its item: the caller has gone to sleep when it ends, and must see all of its work. */
+static void test_a_sleeping_caller_wakes(void **state)
+{
+    (void)state;
+    md_pool *p = new_pool(3);
+    for (int i = 0; i < 40; i++) {
+        atomic_int done = 0;
+        md_pool_run(p, 30, 1, linger, &done);
+        assert_int_equal(done, 30);
+    }
+    md_pool_free(p);
+}
+
+/* Far more threads than CPUs. */
+static void test_a_crowd_gets_through(void **state)
+{
+    (void)state;
+    md_pool *p = new_pool(64);
+    int64_t cell[500] = {0};
+    for (int i = 0; i < 200; i++)
+        md_pool_run(p, 500, 1, add, cell);
+    for (int i = 0; i < 500; i++)
+        assert_int_equal(cell[i], 200 * (int64_t)i);
+    md_pool_free(p);
+}
+
 static void test_free_without_a_loop(void **state)
 {
     (void)state;
@@ -154,9 +188,10 @@ static void test_bad_counts_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_item_runs_once),  cmocka_unit_test(test_loops_follow_one_another),
-        cmocka_unit_test(test_sleeping_workers_wake), cmocka_unit_test(test_threads_run_at_the_same_time),
-        cmocka_unit_test(test_free_without_a_loop),   cmocka_unit_test(test_bad_counts_are_refused),
+        cmocka_unit_test(test_every_item_runs_once),    cmocka_unit_test(test_loops_follow_one_another),
+        cmocka_unit_test(test_sleeping_workers_wake),   cmocka_unit_test(test_threads_run_at_the_same_time),
+        cmocka_unit_test(test_a_sleeping_caller_wakes), cmocka_unit_test(test_a_crowd_gets_through),
+        cmocka_unit_test(test_free_without_a_loop),     cmocka_unit_test(test_bad_counts_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,32 +1,67 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Attention over tiles: every table against section 7 of docs/numerics.md bit for bit, over windows, soft-capping, slopes
- * and sinks, with whatever an invisible column holds; and the scalar table against a plain softmax in double precision. */
+ * Attention over tiles: every table against section 7 of docs/numerics.md bit for bit, for one query and for many that meet, over
+ * what the cache keeps (floats, halves, Q8_0, values in keys), windows, soft-capping, slopes and sinks, with whatever an invisible
+ * column holds; and the scalar table against a plain softmax in double precision. */
 #include "checkkern/check.h"
 #include "checkkern/definition.h"
+#include "dtype/dtype.h"
 
-enum { MAX_KEYS = 5 * MD_TILE, MAX_DIM = 128 };
+enum { MAX_KEYS = 5 * MD_TILE, MAX_DIM = 160, MAX_QUERIES = 150 };
 
-/* One query row at position `pos` over keys 0..pos. */
+/* Some heads of rows at positions `pos`, pos - 1, ... over keys 0..pos. */
 typedef struct problem {
+    md_kv_store store;
+    bool v_in_k;                   /* values are the first of the keys */
     int dim_k, dim_v, pos, window; /* window 0: none */
+    int heads, n;                  /* queries a row; all of them, rows in ascending order */
     float scale, softcap, slope;
     bool sink;
     float sink_logit;
-    float q[MAX_DIM];
-    float k[MAX_KEYS][MAX_DIM], v[MAX_KEYS][MAX_DIM];
+    float q[MAX_QUERIES][MAX_DIM];
+    float k[MAX_KEYS][MAX_DIM], v[MAX_KEYS][MAX_DIM]; /* what the cache's bits stand for */
+    uint16_t k_half[MAX_KEYS][MAX_DIM], v_half[MAX_KEYS][MAX_DIM];
+    int8_t k_code[MAX_KEYS][MAX_DIM], v_code[MAX_KEYS][MAX_DIM];
+    uint16_t k_scale[MAX_KEYS][MAX_DIM / 32], v_scale[MAX_KEYS][MAX_DIM / 32];
 } problem;
 
-static int lowest_key(const problem *p)
+static int pos_of(const problem *p, int i)
 {
-    return p->window > 0 && p->pos - p->window + 1 > 0 ? p->pos - p->window + 1 : 0;
+    return p->pos - (p->n - 1 - i) / p->heads;
+}
+
+static int lowest_key(const problem *p, int pos)
+{
+    return p->window > 0 && pos - p->window + 1 > 0 ? pos - p->window + 1 : 0;
+}
+
+/* Makes x what `store` can hold, and its bits. */
+static void keep(md_kv_store store, float *x, uint16_t *half, int8_t *code, uint16_t *scale)
+{
+    for (int d = 0; d < MAX_DIM; d++) {
+        if (store == MD_KV_STORE_F16) {
+            half[d] = md_float_to_half(x[d]);
+            x[d] = md_half_to_float(half[d]);
+        } else if (store == MD_KV_STORE_Q8_0) {
+            if (d % 32 == 0)
+                scale[d / 32] = md_float_to_half(x[d]);
+            code[d] = (int8_t)(random_below(255) - 127);
+            x[d] = md_half_to_float(scale[d / 32]) * (float)code[d];
+        }
+    }
 }
 
 static void problem_fill(problem *p, fill f)
 {
-    fill_floats(p->q, MAX_DIM, f);
+    fill_floats(&p->q[0][0], (int64_t)MAX_QUERIES * MAX_DIM, f);
     fill_floats(&p->k[0][0], (int64_t)MAX_KEYS * MAX_DIM, f);
     fill_floats(&p->v[0][0], (int64_t)MAX_KEYS * MAX_DIM, f);
+    for (int j = 0; j < MAX_KEYS; j++) {
+        keep(p->store, p->k[j], p->k_half[j], p->k_code[j], p->k_scale[j]);
+        keep(p->store, p->v[j], p->v_half[j], p->v_code[j], p->v_scale[j]);
+        if (p->v_in_k)
+            memcpy(p->v[j], p->k[j], sizeof p->v[j]);
+    }
     p->sink_logit = fill_one(f);
 }
 
@@ -41,17 +76,17 @@ typedef struct running {
     float m, l, acc[MAX_DIM];
 } running;
 
-static void tile_by_definition(const problem *p, int first, int last, running *r)
+static void tile_by_definition(const problem *p, int i, int first, int last, running *r)
 {
     float s[MD_TILE] = {0}, e[MD_TILE] = {0};
     const int start = first / MD_TILE * MD_TILE;
     float m = r->m;
     for (int j = first; j < last; j++) {
-        float x = chain_by_definition(p->q, p->k[j], p->dim_k) * p->scale;
+        float x = chain_by_definition(p->q[i], p->k[j], p->dim_k) * p->scale;
         if (p->softcap > 0.0f)
             x = p->softcap * tanh_by_definition(x / p->softcap);
         if (p->slope != 0.0f)
-            x = fmaf(-p->slope, (float)(p->pos - j), x);
+            x = fmaf(-p->slope, (float)(pos_of(p, i) - j), x);
         s[j - start] = x;
         m = x > m ? x : m;
     }
@@ -67,14 +102,14 @@ static void tile_by_definition(const problem *p, int first, int last, running *r
     r->m = m;
 }
 
-static void attend_by_definition(const problem *p, float *out)
+static void attend_by_definition(const problem *p, int i, float *out)
 {
     running r = {.m = -INFINITY};
-    for (int tile = 0; tile * MD_TILE <= p->pos; tile++) {
-        const int lo = lowest_key(p), start = tile * MD_TILE, end = start + MD_TILE;
-        const int first = lo > start ? lo : start, last = p->pos + 1 < end ? p->pos + 1 : end;
+    const int pos = pos_of(p, i), lo = lowest_key(p, pos);
+    for (int start = 0; start <= pos; start += MD_TILE) {
+        const int end = start + MD_TILE, first = lo > start ? lo : start, last = pos + 1 < end ? pos + 1 : end;
         if (first < last)
-            tile_by_definition(p, first, last, &r);
+            tile_by_definition(p, i, first, last, &r);
     }
     if (p->sink) {
         const float m = p->sink_logit > r.m ? p->sink_logit : r.m, c = exp_by_definition(r.m - m);
@@ -87,74 +122,135 @@ static void attend_by_definition(const problem *p, float *out)
         out[d] = r.acc[d] * inverse;
 }
 
-/* ---- the kernels ---- */
+/* ---- a tile as the cache lays it out ---- */
 
-/* Lays out a tile as the cache does; columns that the row does not see hold `unseen`. */
-static void lay_out(const problem *p, int start, int first, int last, fill unseen, float *kt, float *v)
+typedef struct tile {
+    tight k, v, k_scale, v_scale;
+    md_kv_tile t;
+} tile;
+
+static size_t value_bytes(md_kv_store store)
 {
+    return store == MD_KV_STORE_F32 ? 4 : store == MD_KV_STORE_F16 ? 2 : 1;
+}
+
+/* One value of key j; columns that nobody sees hold `unseen`. */
+static void place(const problem *p, bool keys, int j, int d, bool seen, fill unseen, void *to, int64_t at)
+{
+    const float other = seen ? 0.0f : fill_one(unseen);
+    if (p->store == MD_KV_STORE_F32)
+        ((float *)to)[at] = !seen ? other : keys ? p->k[j][d] : p->v[j][d];
+    else if (p->store == MD_KV_STORE_F16)
+        ((uint16_t *)to)[at] = !seen ? md_float_to_half(other) : keys ? p->k_half[j][d] : p->v_half[j][d];
+    else
+        ((int8_t *)to)[at] = !seen ? (int8_t)random_u32() : keys ? p->k_code[j][d] : p->v_code[j][d];
+}
+
+static tile tile_new(const problem *p, int start, int first, int last, fill unseen)
+{
+    const size_t size = value_bytes(p->store), skew = (size_t)random_below(4) * 4;
+    tile t = {.k = tight_new((size_t)p->dim_k * MD_TILE * size, skew),
+              .v = tight_new((size_t)p->dim_v * MD_TILE * size, skew),
+              .k_scale = tight_new((size_t)(p->dim_k / 32) * MD_TILE * 2, skew),
+              .v_scale = tight_new((size_t)(p->dim_v / 32) * MD_TILE * 2, skew)};
     for (int j = 0; j < MD_TILE; j++) {
         const bool seen = j >= first && j < last;
         for (int d = 0; d < p->dim_k; d++)
-            kt[d * MD_TILE + j] = seen ? p->k[start + j][d] : fill_one(unseen);
+            place(p, true, start + j, d, seen, unseen, t.k.data, (int64_t)d * MD_TILE + j);
         for (int d = 0; d < p->dim_v; d++)
-            v[j * p->dim_v + d] = seen ? p->v[start + j][d] : fill_one(unseen);
+            place(p, false, start + j, d, seen, unseen, t.v.data, (int64_t)j * p->dim_v + d);
+        for (int b = 0; b < p->dim_k / 32; b++)
+            ((uint16_t *)t.k_scale.data)[b * MD_TILE + j] = seen ? p->k_scale[start + j][b]
+                                                                 : md_float_to_half(fill_one(unseen));
+        for (int b = 0; b < p->dim_v / 32; b++)
+            ((uint16_t *)t.v_scale.data)[j * (p->dim_v / 32) + b] = seen ? p->v_scale[start + j][b]
+                                                                         : md_float_to_half(fill_one(unseen));
     }
+    t.t = (md_kv_tile){.store = p->store,
+                       .dim_k = p->dim_k,
+                       .dim_v = p->dim_v,
+                       .k = t.k.data,
+                       .v = p->v_in_k ? NULL : t.v.data,
+                       .k_scale = p->store == MD_KV_STORE_Q8_0 ? t.k_scale.data : NULL,
+                       .v_scale = p->store == MD_KV_STORE_Q8_0 ? t.v_scale.data : NULL};
+    return t;
 }
 
-static void attend_tiles(const md_kern *kern, const problem *p, fill unseen, float *m, float *l, float *acc)
+static void tile_done(tile *t)
 {
-    tight q = tight_copy(p->q, (size_t)p->dim_k * 4, 4);
+    free(t->k.base);
+    free(t->v.base);
+    free(t->k_scale.base);
+    free(t->v_scale.base);
+}
+
+/* ---- the kernels ---- */
+
+/* Queries [from, to) together, tile by tile. */
+static void attend_tiles(const md_kern *kern, const problem *p, int from, int to, fill unseen, md_query *query)
+{
     for (int start = 0; start <= p->pos; start += MD_TILE) {
-        const int lo = lowest_key(p) - start, hi = p->pos + 1 - start;
-        const int first = lo > 0 ? lo : 0, last = hi < MD_TILE ? hi : MD_TILE;
-        if (first >= last)
+        int n = 0, first = MD_TILE, last = 0;
+        md_query some[MAX_QUERIES];
+        for (int i = from; i < to; i++) {
+            const int lo = lowest_key(p, pos_of(p, i)) - start, hi = pos_of(p, i) + 1 - start;
+            md_query q = query[i];
+            q.first = lo > 0 ? lo : 0;
+            q.last = hi < MD_TILE ? hi : MD_TILE;
+            q.at = pos_of(p, i) - start;
+            if (q.first >= q.last)
+                continue;
+            first = q.first < first ? q.first : first;
+            last = q.last > last ? q.last : last;
+            some[n++] = q;
+        }
+        if (n == 0)
             continue;
-        tight kt = tight_new((size_t)p->dim_k * MD_TILE * 4, (size_t)random_below(4) * 4);
-        tight v = tight_new((size_t)p->dim_v * MD_TILE * 4, (size_t)random_below(4) * 4);
-        lay_out(p, start, first, last, unseen, kt.data, v.data);
-        kern->attend(&(md_attend){.q = q.data,
-                                  .kt = kt.data,
-                                  .v = v.data,
-                                  .dim_k = p->dim_k,
-                                  .dim_v = p->dim_v,
-                                  .first = first,
-                                  .last = last,
+        tile t = tile_new(p, start, first, last, unseen), next = tile_new(p, 0, 0, MD_TILE, unseen);
+        kern->attend(&(md_attend){.tile = &t.t,
+                                  .next = random_below(2) ? &next.t : NULL,
+                                  .query = some,
+                                  .n = n,
                                   .scale = p->scale,
-                                  .softcap = p->softcap,
-                                  .slope = p->slope,
-                                  .at = p->pos - start,
-                                  .m = m,
-                                  .l = l,
-                                  .acc = acc});
-        free(kt.base);
-        free(v.base);
+                                  .softcap = p->softcap});
+        tile_done(&t);
+        tile_done(&next);
     }
-    free(q.base);
 }
 
-/* The whole row through a table's three functions; canaries around the accumulator. */
-static void attend_by_table(const md_kern *kern, const problem *p, fill unseen, float *out)
+/* All queries through a table's three functions, in groups of `group`; canaries around the accumulators. out (n, MAX_DIM). */
+static void attend_by_table(const md_kern *kern, const problem *p, int group, fill unseen, float (*out)[MAX_DIM])
 {
-    float m = -INFINITY, l = 0.0f;
-    guarded acc = guarded_new((size_t)p->dim_v * 4, (size_t)random_below(4) * 4);
-    for (int d = 0; d < p->dim_v; d++)
-        ((float *)acc.data)[d] = 0.0f;
-    attend_tiles(kern, p, unseen, &m, &l, acc.data);
-    if (p->sink)
-        kern->attend_sink(p->sink_logit, &m, &l, acc.data, p->dim_v);
-    kern->attend_finish(l, acc.data, out, p->dim_v);
-    float in_place[MAX_DIM];
-    memcpy(in_place, acc.data, (size_t)p->dim_v * 4);
-    kern->attend_finish(l, in_place, in_place, p->dim_v);
-    expect_same_floats(out, in_place, p->dim_v, "attend_finish in place");
-    guarded_done(&acc, "attend");
+    md_query query[MAX_QUERIES];
+    float ml[MAX_QUERIES][2], in_place[MAX_DIM];
+    tight q[MAX_QUERIES];
+    guarded acc[MAX_QUERIES];
+    for (int i = 0; i < p->n; i++) {
+        q[i] = tight_copy(p->q[i], (size_t)p->dim_k * 4, 4);
+        acc[i] = guarded_new((size_t)p->dim_v * 4, (size_t)random_below(4) * 4);
+        memset(acc[i].data, 0, (size_t)p->dim_v * 4);
+        ml[i][0] = -INFINITY, ml[i][1] = 0.0f;
+        query[i] = (md_query){.q = q[i].data, .acc = acc[i].data, .ml = ml[i], .slope = p->slope};
+    }
+    for (int i = 0; i < p->n; i += group)
+        attend_tiles(kern, p, i, i + group < p->n ? i + group : p->n, unseen, query);
+    for (int i = 0; i < p->n; i++) {
+        if (p->sink)
+            kern->attend_sink(p->sink_logit, &ml[i][0], &ml[i][1], acc[i].data, p->dim_v);
+        kern->attend_finish(ml[i][1], acc[i].data, out[i], p->dim_v);
+        memcpy(in_place, acc[i].data, (size_t)p->dim_v * 4);
+        kern->attend_finish(ml[i][1], in_place, in_place, p->dim_v);
+        expect_same_floats(out[i], in_place, p->dim_v, "attend_finish in place");
+        guarded_done(&acc[i], "attend");
+        free(q[i].base);
+    }
 }
 
 /* ---- tests ---- */
 
 static problem *shaped(int i)
 {
-    static const int dims[][2] = {{64, 64}, {128, 128}, {1, 1}, {80, 80}, {96, 64}, {33, 17}, {128, 5}};
+    static const int dims[][2] = {{64, 64}, {128, 128}, {1, 1}, {80, 80}, {96, 64}, {33, 17}, {128, 5}, {160, 96}};
     static const int positions[] = {0, 1, 15, 16, 62, 63, 64, 65, 127, 128, 200, 256, MAX_KEYS - 1};
     static const int windows[] = {0, 0, 1, 17, 64, 65, 128, 1000};
     problem *p = calloc(1, sizeof *p);
@@ -166,25 +262,70 @@ static problem *shaped(int i)
     p->softcap = random_below(3) ? 0.0f : 3.0f;
     p->slope = random_below(3) ? 0.0f : ldexpf(1.0f, -random_below(9));
     p->sink = random_below(2);
+    p->heads = p->n = 1;
     return p;
+}
+
+enum { SHAPES = 13 * 8 };
+
+static problem *kept(int i, md_kv_store store, bool v_in_k)
+{
+    problem *p = shaped(i);
+    p->store = store;
+    p->v_in_k = v_in_k;
+    if (store == MD_KV_STORE_Q8_0) {
+        p->dim_k = (p->dim_k + 31) / 32 * 32;
+        p->dim_v = (p->dim_v + 31) / 32 * 32;
+    }
+    return p;
+}
+
+/* Tiles of the case at hand through the table, and through the definition. */
+static void check_problem(const md_kern *kern, const problem *p, int group, fill unseen, const char *what)
+{
+    static float got[MAX_QUERIES][MAX_DIM];
+    float expected[MAX_DIM];
+    attend_by_table(kern, p, group, unseen, got);
+    for (int i = 0; i < p->n; i++) {
+        attend_by_definition(p, i, expected);
+        expect_same_floats(expected, got[i], p->dim_v, what);
+    }
+}
+
+static const char *title(const md_kern *kern, const problem *p, int group, int f)
+{
+    return describe("%s attend store=%d%s %d/%d pos=%d window=%d softcap=%g slope=%g sink=%d queries=%d by %d %s",
+                    kern->isa, p->store, p->v_in_k ? " values in keys" : "", p->dim_k, p->dim_v, p->pos, p->window,
+                    (double)p->softcap, (double)p->slope, p->sink, p->n, group, fill_names[f]);
 }
 
 static void attention_follows_the_definition(void **state)
 {
     const md_kern *kern = table_of(state);
-    for (int i = 0; i < 13 * 7; i++)
+    for (int i = 0; i < SHAPES; i++)
         for (int f = 0; f < N_FILLS; f++) {
-            problem *p = shaped(i);
+            problem *p = kept(i, (md_kv_store)random_below(3), random_below(4) == 0);
             problem_fill(p, (fill)f);
-            float expected[MAX_DIM], got[MAX_DIM], scalar[MAX_DIM];
-            const char *what = describe("%s attend %d/%d pos=%d window=%d softcap=%g slope=%g sink=%d %s", kern->isa,
-                                        p->dim_k, p->dim_v, p->pos, p->window, (double)p->softcap, (double)p->slope,
-                                        p->sink, fill_names[f]);
-            attend_by_definition(p, expected);
-            attend_by_table(kern, p, FILL_ZERO, got);
-            attend_by_table(scalar_table(), p, FILL_ZERO, scalar);
-            expect_same_floats(expected, got, p->dim_v, what);
-            expect_same_floats(scalar, got, p->dim_v, what);
+            check_problem(kern, p, 1, FILL_ZERO, title(kern, p, 1, f));
+            free(p);
+        }
+}
+
+/* Rows of a block see different keys of a tile, and heads of a row the same. */
+static void queries_meet_without_touching(void **state)
+{
+    static const int sizes[] = {2, 3, 4, 5, 7, 8, 13, 64, 67, MAX_QUERIES};
+    const md_kern *kern = table_of(state);
+    for (int i = 0; i < SHAPES; i++)
+        for (md_kv_store store = MD_KV_STORE_F32; store <= MD_KV_STORE_Q8_0; store++) {
+            const fill f = i % 3 ? FILL_UNIT : (fill)random_below(N_FILLS);
+            problem *p = kept(i, store, random_below(4) == 0);
+            p->heads = 1 + random_below(9);
+            p->n = sizes[random_below(COUNT(sizes))];
+            p->n = p->n < p->heads * (p->pos + 1) ? p->n : p->heads * (p->pos + 1);
+            const int group = random_below(2) ? p->n : 1 + random_below(p->n);
+            problem_fill(p, f);
+            check_problem(kern, p, group, FILL_SPECIAL, title(kern, p, group, f));
             free(p);
         }
 }
@@ -193,14 +334,14 @@ static void attention_follows_the_definition(void **state)
 static void columns_out_of_sight_change_nothing(void **state)
 {
     const md_kern *kern = table_of(state);
-    for (int i = 0; i < 13 * 7; i++) {
-        problem *p = shaped(i);
+    for (int i = 0; i < SHAPES; i++) {
+        problem *p = kept(i, (md_kv_store)(i % 3), i % 5 == 0);
         problem_fill(p, FILL_UNIT);
-        float clean[MAX_DIM], dirty[MAX_DIM];
-        attend_by_table(kern, p, FILL_ZERO, clean);
+        float clean[1][MAX_DIM], dirty[1][MAX_DIM];
+        attend_by_table(kern, p, 1, FILL_ZERO, clean);
         for (int f = 0; f < N_FILLS; f++) {
-            attend_by_table(kern, p, (fill)f, dirty);
-            assert_memory_equal(clean, dirty, (size_t)p->dim_v * 4);
+            attend_by_table(kern, p, 1, (fill)f, dirty);
+            expect_same_floats(clean[0], dirty[0], p->dim_v, title(kern, p, 1, f));
         }
         free(p);
     }
@@ -211,11 +352,11 @@ static void attend_exactly(const problem *p, double *out, double *spread)
 {
     double score[MAX_KEYS], top = p->sink ? (double)p->sink_logit : -INFINITY, sum = 0;
     *spread = 0;
-    for (int j = lowest_key(p); j <= p->pos; j++) {
+    for (int j = lowest_key(p, p->pos); j <= p->pos; j++) {
         double dot = 0, size = 0;
         for (int d = 0; d < p->dim_k; d++) {
-            dot += (double)p->q[d] * p->k[j][d];
-            size += fabs((double)p->q[d] * p->k[j][d]);
+            dot += (double)p->q[0][d] * p->k[j][d];
+            size += fabs((double)p->q[0][d] * p->k[j][d]);
         }
         score[j] = dot * p->scale;
         if (p->softcap > 0.0f)
@@ -228,7 +369,7 @@ static void attend_exactly(const problem *p, double *out, double *spread)
     }
     for (int d = 0; d < p->dim_v; d++)
         out[d] = 0;
-    for (int j = lowest_key(p); j <= p->pos; j++) {
+    for (int j = lowest_key(p, p->pos); j <= p->pos; j++) {
         const double e = exp(score[j] - top);
         sum += e;
         for (int d = 0; d < p->dim_v; d++)
@@ -244,19 +385,19 @@ static void attend_exactly(const problem *p, double *out, double *spread)
 static void scalar_attention_is_near_the_exact_one(void **state)
 {
     (void)state;
-    for (int i = 0; i < 13 * 7; i++) {
+    for (int i = 0; i < SHAPES; i++) {
         problem *p = shaped(i);
         problem_fill(p, FILL_UNIT);
         for (int d = 0; d < p->dim_k; d++)
-            p->q[d] *= 8.0f; /* scores of a useful size */
-        float got[MAX_DIM];
+            p->q[0][d] *= 8.0f; /* scores of a useful size */
+        float got[1][MAX_DIM];
         double exact[MAX_DIM], spread;
-        attend_by_table(scalar_table(), p, FILL_ZERO, got);
+        attend_by_table(scalar_table(), p, 1, FILL_ZERO, got);
         attend_exactly(p, exact, &spread);
         const double bound = 2 * (2 * spread + 4 * 0x1p-23) + (p->pos + 16) * 0x1p-23;
         for (int d = 0; d < p->dim_v; d++)
-            if (!(fabs((double)got[d] - exact[d]) <= bound))
-                fail_msg("pos=%d window=%d: %g, exact %g, bound %g", p->pos, p->window, (double)got[d], exact[d],
+            if (!(fabs((double)got[0][d] - exact[d]) <= bound))
+                fail_msg("pos=%d window=%d: %g, exact %g, bound %g", p->pos, p->window, (double)got[0][d], exact[d],
                          bound);
         free(p);
     }
@@ -268,9 +409,9 @@ static void one_key_gives_its_value(void **state)
     problem *p = shaped(0);
     problem_fill(p, FILL_UNIT);
     p->pos = 70, p->window = 1, p->sink = false;
-    float out[MAX_DIM];
-    attend_by_table(kern, p, FILL_SPECIAL, out);
-    assert_memory_equal(out, p->v[70], (size_t)p->dim_v * 4);
+    float out[1][MAX_DIM];
+    attend_by_table(kern, p, 1, FILL_SPECIAL, out);
+    assert_memory_equal(out[0], p->v[70], (size_t)p->dim_v * 4);
     free(p);
 }
 
@@ -280,10 +421,10 @@ static void a_high_sink_takes_everything(void **state)
     problem *p = shaped(0);
     problem_fill(p, FILL_UNIT);
     p->pos = 100, p->window = 0, p->sink = true, p->sink_logit = 1000.0f;
-    float out[MAX_DIM];
-    attend_by_table(kern, p, FILL_ZERO, out);
+    float out[1][MAX_DIM];
+    attend_by_table(kern, p, 1, FILL_ZERO, out);
     for (int d = 0; d < p->dim_v; d++)
-        assert_true(out[d] == 0.0f);
+        assert_true(out[0][d] == 0.0f);
     free(p);
 }
 
@@ -292,6 +433,7 @@ int main(void)
     seed_from_environment();
     const struct CMUnitTest tests[] = {
         EACH_TABLE(attention_follows_the_definition),
+        EACH_TABLE(queries_meet_without_touching),
         EACH_TABLE(columns_out_of_sight_change_nothing),
         cmocka_unit_test(scalar_attention_is_near_the_exact_one),
         EACH_TABLE(one_key_gives_its_value),

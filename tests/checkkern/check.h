@@ -61,13 +61,19 @@ static inline void seed_from_environment(void)
 
 /* ---- tables ---- */
 
-/* Every table that medley knows for any machine: one that this machine lacks is skipped in the open. ORDER TABLES */
+/* Every table that medley knows for this kind of machine: one that this machine lacks is skipped in the open. */
 #define ON_TABLE(isa, i, test)                                   \
     {                                                            \
         isa ": " #test, test, NULL, NULL, (void *)table_names[i] \
     }
-#define EACH_TABLE(test) ON_TABLE("scalar", 0, test), ON_TABLE("avx2", 1, test)
-static char table_names[][8] __attribute__((unused)) = {"scalar", "avx2"};
+#if defined(__aarch64__)
+#define EACH_TABLE(test) ON_TABLE("scalar", 0, test), ON_TABLE("neon", 1, test), ON_TABLE("neondot", 2, test)
+static char table_names[][12] __attribute__((unused)) = {"scalar", "neon", "neondot"};
+#else
+#define EACH_TABLE(test) \
+    ON_TABLE("scalar", 0, test), ON_TABLE("avx2", 1, test), ON_TABLE("avx512", 2, test), ON_TABLE("avx512vnni", 3, test)
+static char table_names[][12] __attribute__((unused)) = {"scalar", "avx2", "avx512", "avx512vnni"};
+#endif
 
 /* Is `isa` in the comma-separated list MD_REQUIRE_ISA? */
 static inline bool isa_is_required(const char *isa)

@@ -15,8 +15,9 @@ enum { N_WEIGHT_ROWS = 7, MAX_ACT_ROWS = 33 };
 typedef struct problem {
     md_type type;
     int64_t k, n_act, n_rows; /* n_act: rows of activations that there are */
+    int64_t n_weights;        /* rows of weights */
     size_t row_bytes;
-    tight w, x, code, scale, sum, list;
+    tight w, x, code, scale, sum, isum, list;
     md_act act;
 } problem;
 
@@ -25,14 +26,14 @@ static const char *const payload_names[N_PAYLOADS] = {"tamed scales", "zero", "r
 
 static void make_weights(problem *p, payload kind)
 {
-    const size_t n = p->row_bytes * N_WEIGHT_ROWS;
+    const size_t n = p->row_bytes * (size_t)p->n_weights;
     p->w = tight_new(n, (size_t)random_below(4)); /* weights in a file need not be aligned */
     if (kind == PAYLOAD_ZERO)
         memset(p->w.data, 0, n);
     else if (kind == PAYLOAD_BITS)
         random_fill(p->w.data, n);
     else
-        random_weights(p->type, p->w.data, p->k * N_WEIGHT_ROWS, random_u64);
+        random_weights(p->type, p->w.data, p->k * p->n_weights, random_u64);
 }
 
 static void make_activations(problem *p, fill f)
@@ -50,8 +51,10 @@ static void make_activations(problem *p, fill f)
     p->act.scale = p->scale.data;
     if (kind == MD_ACT_Q32) {
         p->sum = tight_new((size_t)n_blocks * 4, 4);
+        p->isum = tight_new((size_t)n_blocks * 2, 2);
         p->act.sum32 = p->sum.data;
-        scalar->quantize32(x, p->k * p->n_act, p->code.data, p->scale.data, p->sum.data);
+        p->act.isum = p->isum.data;
+        scalar->quantize32(x, p->k * p->n_act, p->code.data, p->scale.data, p->sum.data, p->isum.data);
     } else {
         p->sum = tight_new((size_t)n_blocks * 16 * 2, 2);
         p->act.sum16 = p->sum.data;
@@ -60,9 +63,10 @@ static void make_activations(problem *p, fill f)
 }
 
 /* gathered: n_rows picks among a few rows, in any order and with repetitions; else the rows as they lie. */
-static problem problem_new(md_type type, int64_t k, int64_t n_rows, bool gathered, payload weights, fill activations)
+static problem problem_of(md_type type, int64_t n_weights, int64_t k, int64_t n_rows, bool gathered, payload weights,
+                          fill activations)
 {
-    problem p = {.type = type, .k = k, .n_rows = n_rows, .n_act = gathered ? 5 : n_rows};
+    problem p = {.type = type, .k = k, .n_rows = n_rows, .n_act = gathered ? 5 : n_rows, .n_weights = n_weights};
     assert_true(md_type_row_bytes(type, k, &p.row_bytes));
     make_weights(&p, weights);
     make_activations(&p, activations);
@@ -74,6 +78,11 @@ static problem problem_new(md_type type, int64_t k, int64_t n_rows, bool gathere
     return p;
 }
 
+static problem problem_new(md_type type, int64_t k, int64_t n_rows, bool gathered, payload weights, fill activations)
+{
+    return problem_of(type, N_WEIGHT_ROWS, k, n_rows, gathered, weights, activations);
+}
+
 static void problem_done(problem *p)
 {
     free(p->w.base);
@@ -81,6 +90,7 @@ static void problem_done(problem *p)
     free(p->code.base);
     free(p->scale.base);
     free(p->sum.base);
+    free(p->isum.base);
     free(p->list.base);
 }
 
@@ -377,6 +387,36 @@ static void products_follow_the_definition_on_any_data(void **state)
             }
 }
 
+/* Kernels take weights and activations in handfuls: shapes with several of them and a rest, against the scalar table, which the
+ * tests above compare with the definition. */
+static void products_of_many_rows_equal_the_scalar_ones(void **state)
+{
+    static const struct {
+        int first, last, tokens;
+    } shapes[] = {{0, 16, 3}, {0, 24, 4}, {5, 38, 6}, {1, 26, 65}, {0, 37, 71}};
+    enum { N = 38, LD = N + 1 };
+    const md_kern *kern = table_of(state);
+    for (int type = 0; type < MD_N_TYPES; type++)
+        for (int i = 0; is_matrix_type((md_type)type) && i < COUNT(shapes); i++) {
+            const int tokens = shapes[i].tokens;
+            problem p = problem_of((md_type)type, N, length_of((md_type)type, 2 + i % 3), tokens, i % 2, PAYLOAD_MODEL,
+                                   FILL_UNIT);
+            float *expected = calloc((size_t)tokens * LD, sizeof *expected);
+            assert_non_null(expected);
+            guarded got = guarded_new((size_t)tokens * LD * sizeof(float), (size_t)random_below(4) * 4);
+            memset(got.data, 0, got.n);
+            run(scalar_table(), &p, shapes[i].first, shapes[i].last, expected, LD);
+            run(kern, &p, shapes[i].first, shapes[i].last, got.data, LD);
+            const char *what = describe("%s %s k=%d rows [%d, %d) tokens=%d", kern->isa,
+                                        md_type_get((md_type)type)->name, (int)p.k, shapes[i].first, shapes[i].last,
+                                        tokens);
+            expect_same_floats(expected, got.data, (int64_t)tokens * LD, what);
+            guarded_done(&got, what);
+            free(expected);
+            problem_done(&p);
+        }
+}
+
 /* The activation that a code stands for. */
 static double activation(const problem *p, int64_t t, int64_t i)
 {
@@ -445,6 +485,7 @@ int main(void)
         EACH_TABLE(every_matrix_type_has_a_product_and_no_other),
         EACH_TABLE(products_follow_the_definition_at_every_shape),
         EACH_TABLE(products_follow_the_definition_on_any_data),
+        EACH_TABLE(products_of_many_rows_equal_the_scalar_ones),
         cmocka_unit_test(the_scalar_product_is_near_the_exact_one),
     };
     return cmocka_run_group_tests_name("checkkern mul", tests, NULL, NULL);

@@ -48,18 +48,20 @@ static void check_row32(const md_kern *kern, const float *x, int64_t k, const ch
 {
     const int64_t n = k / 32;
     guarded code = guarded_new((size_t)k, (size_t)random_below(16)), scale = guarded_new((size_t)n * 4, 4);
-    guarded sum = guarded_new((size_t)n * 4, 12);
-    kern->quantize32(x, k, code.data, scale.data, sum.data);
+    guarded sum = guarded_new((size_t)n * 4, 12), isum = guarded_new((size_t)n * 2, 2);
+    kern->quantize32(x, k, code.data, scale.data, sum.data, isum.data);
     for (int64_t b = 0; b < n; b++) {
         const quantized q = block_by_definition(x + b * 32, 32);
         const float s = q.d * (float)sum_of(q.code, 32);
         assert_memory_equal((int8_t *)code.data + b * 32, q.code, 32);
         expect_same_floats(&q.d, (float *)scale.data + b, 1, what);
         expect_same_floats(&s, (float *)sum.data + b, 1, what);
+        assert_int_equal(((int16_t *)isum.data)[b], sum_of(q.code, 32));
     }
     guarded_done(&code, what);
     guarded_done(&scale, what);
     guarded_done(&sum, what);
+    guarded_done(&isum, what);
 }
 
 static void check_row256(const md_kern *kern, const float *x, int64_t k, const char *what)
@@ -135,10 +137,12 @@ static void halves_go_to_the_even_code(void **state)
     static const int8_t expected[32] = {127, 0, 2, 2, 4, 0, -2, -2, -4, 126, -126};
     int8_t code[32];
     float scale, sum;
-    kern->quantize32(x, 32, code, &scale, &sum);
+    int16_t isum;
+    kern->quantize32(x, 32, code, &scale, &sum, &isum);
     assert_memory_equal(code, expected, 32);
     assert_true(scale == 1.0f);
     assert_true(sum == (float)sum_of(expected, 32));
+    assert_int_equal(isum, sum_of(expected, 32));
 }
 
 static void a_code_is_within_half_a_step(void **state)

@@ -14,10 +14,11 @@ import struct
 import subprocess
 import tempfile
 import time
+import xml.etree.ElementTree
 
 import terminal
 
-COMMANDS = ['run', 'inspect', 'tokenize', 'detokenize', 'template', 'eval', 'embed', 'upcycle', 'completion', 'help']
+COMMANDS = ['run', 'inspect', 'tokenize', 'detokenize', 'template', 'eval', 'embed', 'upcycle', 'pack', 'bench', 'synth', 'completion', 'help']
 
 
 class Skip(Exception):
@@ -40,7 +41,7 @@ def tree(path):
 def help_of_every_command(w):
     everything = w.ok('--help')
     assert everything == w.ok('help') == w.ok('-h')
-    assert 'synth' not in everything
+    assert not re.search(r'^  man ', everything, re.M)
     for c in COMMANDS:
         assert re.search(rf'^  {c} ', everything, re.M), c
         text = w.ok(c, '--help')
@@ -48,7 +49,7 @@ def help_of_every_command(w):
         assert text.startswith(f'Usage: medley {c}') and '\nOptions:\n' in text and '\nExample' in text
         assert f'medley {c}' in text.split('\nExample')[1]
         assert max(len(line) for line in text.split('\n')) <= 100, c
-    assert 'Usage: medley synth' in w.ok('synth', '--help')
+    assert 'Usage: medley man' in w.ok('man', '--help')
 
 
 def version(w):
@@ -108,7 +109,7 @@ def completion_for_bash(w):
     assert complete('medley', 'run', 'm')('--te') == ['--template', '--temp']
     assert complete('medley', 'run', 'm', '--kv-type')('f') == ['f32', 'f16']
     assert complete('medley', 'completion')('') == ['bash', 'zsh', 'fish']
-    assert '--layers' not in complete('medley', 'run', 'm')('--')
+    assert '--tensors' not in complete('medley', 'run', 'm')('--')
 
 
 def completion_for_zsh(w):
@@ -512,6 +513,22 @@ def full_disk(w):
             assert said.count('\n') == 1 and os.listdir(disk) == [], (said, os.listdir(disk))
 
 
+def picture_of_a_bench(w):
+    path = os.path.join(w.tmp, 'bench.svg')
+    out = json.loads(w.ok('bench', '{moe}', '-p', 5, '-n', 2, '-r', 1, '-t', '1,2', '--json', '--svg', path))
+    assert [(r['test'], r['threads']) for r in out['results']] == [('pp5', 1), ('tg2', 1), ('pp5', 2), ('tg2', 2)]
+    svg = xml.etree.ElementTree.parse(path).getroot()
+    ns = '{http://www.w3.org/2000/svg}'
+    assert svg.tag == ns + 'svg'
+    words = [t.text for t in svg.iter(ns + 'text')]
+    for r in out['results']:
+        assert f"{r['test']} ({r['threads']} thr)" in words and any(t.startswith(f"{r['tokens_per_s']:.1f}") for t in words), words
+        parts = r['seconds_per_token']
+        assert parts['experts'] > 0 and 0 < sum(parts.values()) < 1.01 / r['tokens_per_s'], r
+    right = max(float(b.get('x')) + float(b.get('width')) for b in svg.iter(ns + 'rect') if b.get('x'))
+    assert right <= float(svg.get('width'))
+
+
 def reader_that_goes_away(w):
     p = subprocess.Popen([w.program, 'run', w.paths['dense'], '-p', 'hi', '--raw', '--ignore-eog', '--ctx', '65536', '-q'],
                          env=w.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -645,7 +662,7 @@ ALL = [
     masked_experts_are_not_used, notes_and_figures_can_be_silenced, logits_do_not_depend_on_chunks_or_threads,
     routing_has_the_form_of_the_fixtures, fixtures_agree, perplexity, vectors_together_and_apart, outputs_replace_what_was_there,
     upcycled_twin_says_the_same, dropped_neurons_are_counted, interrupt_while_writing, terminate_while_writing,
-    kill_while_writing, interrupt_an_answer, interrupt_an_evaluation, full_disk, reader_that_goes_away,
+    kill_while_writing, interrupt_an_answer, interrupt_an_evaluation, full_disk, picture_of_a_bench, reader_that_goes_away,
     hostile_answer_on_a_terminal, progress_only_on_terminals, a_chat, chat_is_interrupted_and_left,
     chat_goes_on_after_a_full_context, chat_is_terminated, history_is_kept, context_that_does_not_fit_into_memory,
 ]

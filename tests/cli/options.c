@@ -267,7 +267,7 @@ static void errors_say_what_to_do(void **state)
         {MD_COMMAND_RUN, {"m", "other"}, "'other' is one argument too many"},
         {MD_COMMAND_RUN, {"--json"}, "wants MODEL"},
         {MD_COMMAND_RUN, {"m", "--file="}, "not an empty text"},
-        {MD_COMMAND_RUN, {"m", "--layers"}, "unknown option --layers"}, /* a developer's option is not given away */
+        {MD_COMMAND_RUN, {"m", "--layers"}, "no option --layers; 'medley synth' has"},
     };
     for (size_t i = 0; i < COUNT(c); i++) {
         md_options o;
@@ -293,7 +293,9 @@ static void commands_are_found(void **state)
     assert_int_equal(md_command_find("ru"), MD_N_COMMANDS);
     assert_string_equal(md_command_nearest("ru"), "run");
     assert_string_equal(md_command_nearest("upcicle"), "upcycle");
-    assert_null(md_command_nearest("synth"));
+    assert_string_equal(md_command_nearest("benhc"), "bench");
+    const char *near = md_command_nearest("man"); /* hidden commands are not offered */
+    assert_true(!near || strcmp(near, "man") != 0);
     assert_null(md_command_nearest("a-name-that-is-much-longer-than-any-of-the-commands"));
 }
 

@@ -9,7 +9,8 @@
 
 typedef struct maker {
     const char *folder;
-    const md_synth_spec *spec; /* NULL: upcycles `from` */
+    const md_synth_spec *spec; /* NULL: upcycles `from`, or packs it */
+    bool pack;
     char from[512], to[512];
     bool replaces; /* a file of that name is there before */
     int others;    /* further files in the folder */
@@ -43,6 +44,10 @@ static md_status make(const maker *m, md_error *err)
 {
     if (m->spec)
         return md_synth_write(m->spec, m->to, err);
+    if (m->pack) {
+        md_pack_result packed;
+        return md_pack(m->from, m->to, &(md_pack_args){.n_threads = 2}, &packed, err);
+    }
     md_upcycle_args args;
     md_upcycle_result r;
     md_upcycle_args_default(&args);
@@ -105,11 +110,20 @@ static void upcycling_survives_every_failure(void **state)
     survive_everywhere("upcycle", &m);
 }
 
+static void packing_survives_every_failure(void **state)
+{
+    maker m = {.folder = *state, .pack = true};
+    snprintf(m.from, sizeof m.from, "%s", make_small_model(*state, &small_models[0]));
+    snprintf(m.to, sizeof m.to, "%s", scratch_path(*state, "made.gguf"));
+    survive_everywhere("pack", &m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_SCRATCH(making_a_model_survives_every_failure),
         IN_SCRATCH(upcycling_survives_every_failure),
+        IN_SCRATCH(packing_survives_every_failure),
     };
     return cmocka_run_group_tests_name("fault/write", tests, NULL, NULL);
 }

@@ -4,7 +4,7 @@
  * forks, trims and frees in a pool that is often full. After each step every table must still hold what its sequence
  * wrote, and the counts of free pages and of copies must be what the tables say. */
 #include "checkkern/check.h"
-#include "kv/kv.h"
+#include "kept.h"
 
 enum { N_TABLES = 6, CAPACITY = 6, MAX_LENGTH = CAPACITY * MD_TILE };
 
@@ -62,12 +62,9 @@ static void write_at(world *w, sequence *s, int32_t position)
 
 static void check_contents(const world *w, const sequence *s)
 {
-    float buffer[2 * MD_TILE];
-    const float *k = NULL, *v = NULL;
     for (int32_t i = 0; i < s->table.length; i++) {
-        if (i % MD_TILE == 0)
-            md_kv_get(w->kern, w->pool, s->table.page[i / MD_TILE], 0, 0, buffer, buffer + MD_TILE, &k, &v);
-        assert_true(k[i % MD_TILE] == s->value[i] && v[i % MD_TILE] == -s->value[i]);
+        const md_kv_tile t = md_kv_tile_at(w->pool, s->table.page[i / MD_TILE], 0, 0);
+        assert_true(kept_key(&t, i % MD_TILE, 0) == s->value[i] && kept_value(&t, i % MD_TILE, 0) == -s->value[i]);
     }
 }
 

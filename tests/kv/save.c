@@ -2,7 +2,7 @@
  *
  * Pages as bytes: what one table holds, another, in another pool or the same, becomes; and pools that are too small. */
 #include "checkkern/check.h"
-#include "kv/kv.h"
+#include "kept.h"
 
 #include <string.h>
 
@@ -64,10 +64,8 @@ static void pages_come_back(void **state)
         assert_int_equal(md_kv_pool_free_pages(b), 4 - N_PAGES);
         again = bytes_of(b, &to);
         assert_memory_equal(bytes, again, N_PAGES * md_kv_pool_page_bytes(a));
-        float k_buffer[64 * MD_TILE], v_buffer[64 * MD_TILE];
-        const float *k, *v;
-        md_kv_get(scalar_table(), b, to.page[2], 2, 0, k_buffer, v_buffer, &k, &v);
-        assert_true(k[4] != 0.0f && v[4 * 32] != 0.0f); /* the last position, of the last layer */
+        const md_kv_tile t = md_kv_tile_at(b, to.page[2], 2, 0); /* the last position, of the last layer */
+        assert_true(kept_key(&t, 4, 0) != 0.0f && kept_value(&t, 4, 0) != 0.0f);
         free(bytes);
         free(again);
         md_kv_table_done(a, &from);

@@ -3,13 +3,13 @@
  * What a page gives back for what was put: section 7 of docs/numerics.md for each kind of storage, with every layer,
  * head and position of a page in use, so that a value in a neighbour's place is seen. */
 #include "checkkern/check.h"
-#include "kv/kv.h"
+#include "kept.h"
 
-enum { N_LAYERS = 4, N_PAGES = 2, MAX_HEADS = 3, MAX_DIM = 128 };
+enum { N_LAYERS = 4, N_PAGES = 2, MAX_HEADS = 3, MAX_DIM = 160 };
 
 /* The second layer keeps nothing. */
-static const md_kv_layer layers[N_LAYERS] = {{2, 64, 32}, {0, 0, 0}, {3, 32, 96}, {1, 128, 128}};
-static const md_kv_layer odd_layers[N_LAYERS] = {{2, 5, 33}, {0, 0, 0}, {3, 1, 17}, {1, 80, 3}};
+static const md_kv_layer layers[N_LAYERS] = {{2, 64, 32}, {0, 0, 0}, {3, 32, 96}, {1, 160, 128}};
+static const md_kv_layer odd_layers[N_LAYERS] = {{2, 5, 33}, {0, 0, 0}, {3, 1, 17}, {1, 133, 3}};
 
 /* Latent attention: values are the first of the keys. */
 static const md_kv_layer joint_layers[N_LAYERS] = {
@@ -87,20 +87,26 @@ static void put(cache *c, int page, int l, int head, int at, fill f)
 
 static void check_head(const cache *c, int page, int l, int head)
 {
-    const int dim_k = c->layer[l].dim_k, dim_v = c->layer[l].dim_v;
-    guarded kb = guarded_new((size_t)(dim_k * MD_TILE) * 4, 0), vb = guarded_new((size_t)(dim_v * MD_TILE) * 4, 0);
-    const float *k, *v;
-    md_kv_get(c->kern, c->pool, page, l, head, kb.data, vb.data, &k, &v);
+    const md_kv_layer *layer = &c->layer[l];
+    const md_kv_tile t = md_kv_tile_at(c->pool, page, l, head);
+    assert_int_equal(t.store, c->store);
+    assert_int_equal(t.dim_k, layer->dim_k);
+    assert_int_equal(t.dim_v, layer->dim_v);
+    assert_int_equal(t.v == NULL, layer->v_in_k);
+    assert_int_equal((uintptr_t)t.k % 64, 0);
     for (int at = 0; at < MD_TILE; at++) {
         const contents *e = &c->expected[page][l][head][at];
         const char *what = describe("%s %s page %d layer %d head %d position %d", c->kern->isa, store_names[c->store],
                                     page, l, head, at);
-        for (int d = 0; d < dim_k; d++)
-            expect_same_floats(&e->k[d], &k[d * MD_TILE + at], 1, what);
-        expect_same_floats(e->v, v + at * dim_v, dim_v, what);
+        for (int d = 0; d < layer->dim_k; d++) {
+            const float k = kept_key(&t, at, d);
+            expect_same_floats(&e->k[d], &k, 1, what);
+        }
+        for (int d = 0; d < layer->dim_v; d++) {
+            const float v = kept_value(&t, at, d);
+            expect_same_floats(&e->v[d], &v, 1, what);
+        }
     }
-    guarded_done(&kb, "md_kv_get, keys");
-    guarded_done(&vb, "md_kv_get, values");
 }
 
 static void check_cache(const cache *c)
@@ -165,16 +171,16 @@ static void q8_is_near_what_was_put(void **state)
     md_kv_pool *pool;
     assert_int_equal(md_kv_pool_new(MD_KV_STORE_Q8_0, &one, 1, 1, &pool, &err), MD_OK);
     for (int round = 0; round < 500; round++) {
-        float x[32], kb[32 * MD_TILE], vb[32 * MD_TILE], amax = 0.0f;
-        const float *k, *v;
+        float x[32], amax = 0.0f;
         fill_floats(x, 32, round % 2 ? FILL_UNIT : FILL_WIDE);
         for (int i = 0; i < 32; i++)
             amax = fmaxf(amax, fabsf(x[i]));
         md_kv_put(scalar_table(), pool, 0, 0, 0, round % MD_TILE, x, x);
-        md_kv_get(scalar_table(), pool, 0, 0, 0, kb, vb, &k, &v);
+        const md_kv_tile t = md_kv_tile_at(pool, 0, 0, 0);
         for (int i = 0; i < 32; i++) {
-            assert_true(fabsf(v[round % MD_TILE * 32 + i] - x[i]) <= amax / 127.0f * 0.57f + 0x1p-24f * 127.0f);
-            assert_true(k[i * MD_TILE + round % MD_TILE] == v[round % MD_TILE * 32 + i]);
+            const float v = kept_value(&t, round % MD_TILE, i);
+            assert_true(fabsf(v - x[i]) <= amax / 127.0f * 0.57f + 0x1p-24f * 127.0f);
+            assert_true(kept_key(&t, round % MD_TILE, i) == v);
         }
     }
     md_kv_pool_free(pool);
@@ -191,21 +197,20 @@ static void q8_does_not_hide_what_it_cannot_hold(void **state)
     assert_int_equal(md_kv_pool_new(MD_KV_STORE_Q8_0, &one, 1, 1, &pool, &err), MD_OK);
     for (int u = 0; u < COUNT(unfit); u++)
         for (int place = 0; place < 64; place += 7) {
-            float key[64], value[96], kb[64 * MD_TILE], vb[96 * MD_TILE];
-            const float *k, *v;
+            float key[64], value[96];
             fill_floats(key, 64, FILL_UNIT);
             fill_floats(value, 96, FILL_UNIT);
             md_kv_put(kern, pool, 0, 0, 0, 5, key, value);
             key[place] = value[place] = unfit[u];
             md_kv_put(kern, pool, 0, 0, 0, 4, key, value);
-            md_kv_get(kern, pool, 0, 0, 0, kb, vb, &k, &v);
+            const md_kv_tile t = md_kv_tile_at(pool, 0, 0, 0);
             for (int i = 0; i < 64; i++) {
-                assert_int_equal(isnan(k[i * MD_TILE + 4]) != 0, i / 32 == place / 32);
-                assert_false(isnan(k[i * MD_TILE + 5]));
+                assert_int_equal(isnan(kept_key(&t, 4, i)) != 0, i / 32 == place / 32);
+                assert_false(isnan(kept_key(&t, 5, i)));
             }
             for (int i = 0; i < 96; i++) {
-                assert_int_equal(isnan(v[4 * 96 + i]) != 0, i / 32 == place / 32);
-                assert_false(isnan(v[5 * 96 + i]));
+                assert_int_equal(isnan(kept_value(&t, 4, i)) != 0, i / 32 == place / 32);
+                assert_false(isnan(kept_value(&t, 5, i)));
             }
         }
     md_kv_pool_free(pool);

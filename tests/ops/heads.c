@@ -74,7 +74,8 @@ static void check_turned(const md_ops *ops, void *ctx)
 {
     problem *p = ctx;
     const int64_t cols = p->w.cols, ld = cols + 4;
-    float *row = floats_new(md_pool_threads(ops->pool) * cols, FILL_ZERO), *widened = floats_new(cols, FILL_ZERO);
+    float *row = floats_new(md_pool_threads(ops->pool) * MD_TURNED_ROWS * cols, FILL_ZERO),
+          *widened = floats_new(cols, FILL_ZERO);
     float *expected = floats_new(cols, FILL_ZERO);
     guarded out = guarded_new((size_t)(T * HEADS * ld) * 4, 4);
     md_matmul_heads_turned(ops, &p->w, FIRST, STRIDE, p->x, T, N, HEADS, row, out.data, ld);

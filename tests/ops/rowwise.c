@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Norms, residuals and activations over rows: the kernel's bits row by row, whatever the threads. The widths make one
+ * Norms and residuals over rows: the kernel's bits row by row, whatever the threads. Activations. The widths make one
  * share hold many rows, one, or part of the work. */
 #include "ops_test.h"
 
@@ -53,49 +53,64 @@ static void check_residual(const md_ops *ops, void *ctx)
 typedef struct activation {
     md_ffn_act act;
     float limit;
+    bool alone; /* without up */
 } activation;
 
-static void expected_row(const md_ops *ops, activation a, const float *gate, const float *up, float *y, int64_t n)
+/* act(gate) in y. */
+static void activate_expected(const md_kern *k, md_ffn_act act, const float *gate, float *y, int64_t n)
 {
-    if (a.act == MD_FFN_OAI)
-        ops->kern->oai_mul(gate, up, y, n, 1.702f, a.limit);
-    else if (a.act == MD_FFN_GELU)
-        ops->kern->gelu_mul(gate, up, y, n);
-    else if (a.limit > 0.0f)
-        ops->kern->silu_clamp_mul(gate, up, y, n, a.limit);
+    memcpy(y, gate, (size_t)n * sizeof *y);
+    if (act == MD_FFN_SILU)
+        k->silu(y, n);
+    else if (act == MD_FFN_GELU)
+        k->gelu(y, n);
+    else if (act == MD_FFN_GELU_ERF)
+        k->gelu_erf(y, n);
     else
-        ops->kern->silu_mul(gate, up, y, n);
+        k->relu(y, n);
+    for (int64_t i = 0; act == MD_FFN_RELU2 && i < n; i++)
+        y[i] = y[i] * y[i];
 }
 
-static void check_activation(const md_ops *ops, void *ctx)
+static void expected_row(const md_kern *k, activation a, const float *gate, const float *up, float *y, int64_t n)
 {
-    static const activation all[] = {{MD_FFN_SILU, 0.0f}, {MD_FFN_SILU, 0.5f}, {MD_FFN_OAI, 0.5f}, {MD_FFN_GELU, 0.0f}};
-    const shape *s = ctx;
-    const int64_t n = s->n * s->d;
-    float *gate = floats_new(n, FILL_UNIT), *up = floats_new(n, FILL_UNIT), *pairs = floats_new(2 * n, FILL_ZERO);
-    float *expected = floats_new(n, FILL_ZERO);
-    for (int i = 0; i < COUNT(all); i++) {
-        const activation a = all[i];
-        for (int64_t t = 0; t < s->n; t++) {
-            memcpy(pairs + t * 2 * s->d, gate + t * s->d, (size_t)s->d * 4);
-            memcpy(pairs + t * 2 * s->d + s->d, up + t * s->d, (size_t)s->d * 4);
-            expected_row(ops, a, gate + t * s->d, up + t * s->d, expected + t * s->d, s->d);
-        }
-        guarded y = guarded_new((size_t)n * 4, 4);
-        md_ffn_activate(ops, a.act, 1.702f, a.limit, gate, up, y.data, s->n, s->d);
-        expect_same_floats(expected, y.data, n, "activation");
-        md_ffn_activate_pairs(ops, a.act, 1.702f, a.limit, pairs, y.data, s->n, s->d);
-        expect_same_floats(expected, y.data, n, "activation of pairs");
-        for (int64_t v = 0; v < n; v++)
-            ((float *)y.data)[v] = gate[v];
-        md_ffn_activate(ops, a.act, 1.702f, a.limit, y.data, up, y.data, s->n, s->d);
-        expect_same_floats(expected, y.data, n, "activation in place");
-        guarded_done(&y, "activation");
+    if (a.act == MD_FFN_OAI) {
+        k->oai_mul(gate, up, y, n, 1.702f, a.limit);
+    } else if (a.limit > 0.0f) {
+        k->silu_clamp_mul(gate, up, y, n, a.limit);
+    } else {
+        activate_expected(k, a.act, gate, y, n);
+        for (int64_t i = 0; !a.alone && i < n; i++)
+            y[i] = y[i] * up[i];
     }
-    free(gate);
-    free(up);
-    free(pairs);
-    free(expected);
+}
+
+static void activations_are_the_kernels(void **state)
+{
+    static const activation all[] = {
+        {MD_FFN_SILU, 0.0f, false},    {MD_FFN_SILU, 0.5f, false},    {MD_FFN_OAI, 0.5f, false},
+        {MD_FFN_GELU, 0.0f, false},    {MD_FFN_RELU, 0.0f, false},    {MD_FFN_RELU2, 0.0f, false},
+        {MD_FFN_SILU, 0.0f, true},     {MD_FFN_GELU, 0.0f, true},     {MD_FFN_RELU2, 0.0f, true},
+        {MD_FFN_GELU_ERF, 0.0f, true}, {MD_FFN_GELU_ERF, 0.0f, false}};
+    static const int64_t lengths[] = {0, 1, 7, 256, 1001};
+    const md_kern *kern = table_of(state);
+    for (int i = 0; i < COUNT(all); i++)
+        for (int l = 0; l < COUNT(lengths); l++) {
+            const activation a = all[i];
+            const int64_t n = lengths[l];
+            float *gate = floats_new(n, FILL_UNIT), *up = floats_new(n, FILL_UNIT),
+                  *expected = floats_new(n, FILL_ZERO);
+            expected_row(kern, a, gate, up, expected, n);
+            guarded y = guarded_new((size_t)n * 4, 4);
+            md_ffn_activate(kern, a.act, 1.702f, a.limit, gate, a.alone ? NULL : up, y.data, n);
+            expect_same_floats(expected, y.data, n, "activation");
+            md_ffn_activate(kern, a.act, 1.702f, a.limit, gate, a.alone ? NULL : up, gate, n);
+            expect_same_floats(expected, gate, n, "activation in place");
+            guarded_done(&y, "activation");
+            free(gate);
+            free(up);
+            free(expected);
+        }
 }
 
 static void each_shape(const md_kern *kern, cut_fn *each)
@@ -116,18 +131,13 @@ static void residuals_add_or_add_a_multiple(void **state)
     each_shape(table_of(state), check_residual);
 }
 
-static void activations_are_the_kernels_row_by_row(void **state)
-{
-    each_shape(table_of(state), check_activation);
-}
-
 int main(void)
 {
     seed_from_environment();
     const struct CMUnitTest tests[] = {
         EACH_TABLE(norms_are_the_kernels_row_by_row),
         EACH_TABLE(residuals_add_or_add_a_multiple),
-        EACH_TABLE(activations_are_the_kernels_row_by_row),
+        EACH_TABLE(activations_are_the_kernels),
     };
     return cmocka_run_group_tests_name("ops rowwise", tests, NULL, NULL);
 }

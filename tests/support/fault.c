@@ -200,6 +200,13 @@ WRAP(ssize_t, read, int fd, void *to, size_t n)
     return __real_read(fd, to, n > 1 && fails(FAULT_SHORT) ? 1 : n);
 }
 
+WRAP(ssize_t, pread64, int fd, void *to, size_t n, off_t at)
+{
+    if (call_fails(EIO) || interrupted())
+        return -1;
+    return __real_pread64(fd, to, n > 1 && fails(FAULT_SHORT) ? 1 : n, at);
+}
+
 WRAP(ssize_t, write, int fd, const void *from, size_t n)
 {
     if (call_fails(ENOSPC) || interrupted())

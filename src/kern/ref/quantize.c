@@ -26,13 +26,14 @@ static inline float quantize_block(const float *restrict x, int n, int8_t *restr
     return amax / 127.0f;
 }
 
-void MD_K(quantize32)(const float *x, int64_t k, int8_t *code, float *scale, float *sum32)
+void MD_K(quantize32)(const float *x, int64_t k, int8_t *code, float *scale, float *sum32, int16_t *isum)
 {
     for (int64_t b = 0; b < k / 32; b++) {
         scale[b] = quantize_block(x + b * 32, 32, code + b * 32);
         int sum = 0;
         for (int i = 0; i < 32; i++)
             sum += code[b * 32 + i];
+        isum[b] = (int16_t)sum;
         sum32[b] = scale[b] * (float)sum;
     }
 }

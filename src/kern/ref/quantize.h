@@ -4,7 +4,7 @@
 
 #include "kern/ref/ref.h"
 
-void MD_K(quantize32)(const float *x, int64_t k, int8_t *code, float *scale, float *sum32);
+void MD_K(quantize32)(const float *x, int64_t k, int8_t *code, float *scale, float *sum32, int16_t *isum);
 void MD_K(quantize256)(const float *x, int64_t k, int8_t *code, float *scale, int16_t *sum16);
 
 #endif

@@ -188,10 +188,31 @@ static void axpy(float *x, const float *y, float a, int64_t n)
         x[i] = fmaf(y[i], a, x[i]);
 }
 
+static void axpys(float *x, const float *y, int64_t ld, const float *a, int n_rows, int64_t n)
+{
+    for (int r = 0; r < n_rows; r++)
+        axpy(x, y + r * ld, a[r], n);
+}
+
 static void scale(float *x, float a, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
         x[i] *= a;
+}
+
+/* Products of two floats are exact in binary64; the sum is rounded to binary32 once. */
+static void combine(const float *const *x, const float *w, int n_parts, float *y, int64_t n)
+{
+    enum { COLUMNS = 64 };
+    for (int64_t from = 0; from < n; from += COLUMNS) {
+        const int64_t width = n - from < COLUMNS ? n - from : COLUMNS;
+        double sum[COLUMNS] = {0};
+        for (int p = 0; p < n_parts; p++)
+            for (int64_t i = 0; i < width; i++)
+                sum[i] += (double)w[p] * (double)x[p][from + i];
+        for (int64_t i = 0; i < width; i++)
+            y[from + i] = (float)sum[i];
+    }
 }
 
 static void to_half(const float *x, uint16_t *y, int64_t n)
@@ -204,6 +225,31 @@ static void from_half(const uint16_t *x, float *y, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
         y[i] = md_f32_from_f16(x[i]);
+}
+
+/* One block of 32: codes, and the scale as a half. A value that is not finite makes the scale NaN, so that it is not lost. */
+static uint16_t block_to_q8(const float *restrict x, int8_t *restrict code)
+{
+    uint32_t top = 0;
+    for (int i = 0; i < 32; i++) {
+        const uint32_t mag = md_float_to_bits(x[i]) & 0x7fffffffu;
+        top = mag > top ? mag : top;
+    }
+    const uint16_t half = top >= 0x7f800000u ? 0x7e00 : md_f16_from_f32(md_bits_to_float(top) / 127.0f);
+    const float d = md_f32_from_f16(half);
+    const float inverse = d > 0.0f && d < INFINITY ? 1.0f / d : 0.0f;
+    for (int i = 0; i < 32; i++) {
+        float q = inverse > 0.0f ? (x[i] * inverse + 0x1.8p23f) - 0x1.8p23f : 0.0f;
+        q = q > 127.0f ? 127.0f : q < -127.0f ? -127.0f : q;
+        code[i] = (int8_t)q;
+    }
+    return half;
+}
+
+static void to_q8(const float *x, int8_t *code, uint16_t *d, int64_t n)
+{
+    for (int64_t b = 0; b < n / 32; b++)
+        d[b] = block_to_q8(x + b * 32, code + b * 32);
 }
 
 void MD_K(vector_fill)(md_kern *k)
@@ -228,7 +274,10 @@ void MD_K(vector_fill)(md_kern *k)
     k->softcap = softcap;
     k->add = add;
     k->axpy = axpy;
+    k->axpys = axpys;
     k->scale = scale;
+    k->combine = combine;
     k->to_half = to_half;
     k->from_half = from_half;
+    k->to_q8 = to_q8;
 }

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Packed files: a GGUF whose quantized matrices already lie in tiles (dtype/tile.h). Its general.architecture is
+ * "medley-packed", so that every other engine refuses it instead of reading noise; the true name and what else is needed to
+ * take it as the model that it was made from lie beside it, under keys of their own. */
+#ifndef MD_MODEL_PACKED_H
+#define MD_MODEL_PACKED_H
+
+#include "format/gguf.h"
+
+#define MD_PACKED_ARCH    "medley-packed"
+#define MD_PACKED_VERSION 1u
+/* Bytes whose checksums a tensor's checksum is made of: it can be taken in parallel. */
+#define MD_PACKED_PIECE   ((size_t)1 << 20)
+
+#define MD_PACKED_KEY_ARCH     "medley.packed.architecture"
+#define MD_PACKED_KEY_VERSION  "medley.packed.version"
+#define MD_PACKED_KEY_IDENTITY "medley.packed.identity" /* of the model it was made from */
+#define MD_PACKED_KEY_LAYOUT   "medley.packed.layout"   /* [n_tensors] u8: md_layout */
+#define MD_PACKED_KEY_CHECKSUM "medley.packed.checksum" /* [n_tensors] u64 */
+
+typedef struct md_packed {
+    bool is;
+    uint64_t identity;
+    const unsigned char *layout; /* (n_tensors), borrowed from the file */
+} md_packed;
+
+/* If g is a packed file: checks its marks, and gives general.architecture its true name (in memory). */
+md_status md_packed_open(md_gguf *g, md_packed *out, md_error *err) MD_MUST_USE;
+uint64_t md_packed_checksum(const md_gguf *g, size_t tensor);
+/* A tensor's checksum from those of its pieces. */
+uint64_t md_packed_join(const uint64_t *piece, size_t n);
+
+#endif
