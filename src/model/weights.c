@@ -258,6 +258,7 @@ md_status md_weights_begin(md_model *m, const md_model_args *args, md_error *err
         md_gguf_set_data(m->file, i, m->weights.bytes + at);
         at += aligned(md_gguf_tensor_at(m->file, i)->bytes);
     }
+    md_gguf_keep_header(m->file); /* what was touched of the map would count as memory beside the weights */
     return load(m, args, true, err);
 }
 
@@ -267,6 +268,5 @@ md_status md_weights_finish(md_model *m, const md_model_args *args, md_error *er
     const uint64_t whole = all_bytes(m->file); /* tensors that nobody uses were passed over */
     if (args && args->progress && !args->progress(args->progress_user, whole, whole))
         return md_fail(err, MD_ERR_CANCELLED, "loading was stopped");
-    md_gguf_keep_header(m->file);
     return MD_OK;
 }

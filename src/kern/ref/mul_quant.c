@@ -137,7 +137,7 @@ static inline __attribute__((always_inline)) void mul256(const md_product *m, md
 {
     const md_act *a = m->act;
     const int64_t n_blocks = a->k / 256;
-    strip256 strip;
+    strip256 strip = {0}; /* whole for the sake of static analysis only */
     char buf[STRIP / 256 * MAX_BYTES_256];
     for (int64_t r = m->first; r < m->last; r++) {
         for (int64_t t0 = 0; t0 < m->n_rows; t0 += GROUP) {
