@@ -21,7 +21,7 @@
 enum { N = 128, K = 4096, MAX_TOKENS = 64, RUNS = 15 };
 #define MEMORY ((size_t)192 << 20) /* bytes of a matrix that is larger than the caches */
 
-static const int token_counts[] = {1, 4, 16, MAX_TOKENS};
+static const int token_counts[] = {1, 2, 4, 8, 16, MAX_TOKENS};
 enum { N_COUNTS = sizeof token_counts / sizeof *token_counts };
 
 typedef struct bench {

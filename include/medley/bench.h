@@ -25,8 +25,9 @@ typedef struct md_bench_args {
     size_t n_batch;
     const int32_t *threads; /* 0: as many as sessions take by themselves [0] */
     size_t n_threads;
-    int32_t repeat; /* times that each test is measured, 1 to 1000, after one run that is not */
-    int32_t n_rows; /* most rows of a step, so how a long prompt is cut, 1 to 65536 */
+    int32_t repeat;      /* times that each test is measured, 1 to 1000, after one run that is not */
+    int32_t n_rows;      /* most rows of a step, so how a long prompt is cut, 1 to 65536 */
+    bool measure_memory; /* what memory can do, too, about half a second before and after a test [true] */
     md_kv_type kv_type;
     const char *isa;          /* as in md_session_args */
     md_progress_fn *progress; /* may be NULL; unit: runs */
@@ -50,8 +51,8 @@ typedef struct md_bench_result {
     double part_seconds[MD_STEP_N_PARTS]; /* of a token, over all repetitions */
     double macs; /* multiply-adds of a token's products and attention; output matrix: for tokens that get logits */
     /* Generation only, else 0: bytes of weights (experts that no row chose left out), keys and values that a step reads, on
-     * average; bytes a second at the median; what this many threads can read from memory in a second, as measured; the
-     * share of it. */
+     * average; bytes a second at the median; what this many threads can read from memory in a second (0: not
+     * measured); the share of it. */
     double step_bytes, bytes_per_second, roof, share;
     uint64_t logits_hash; /* of the last step's logits, row after row */
     bool same_bits;       /* every repetition had them, and, where another number of threads ran the test, it had too */

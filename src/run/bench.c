@@ -17,8 +17,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TOKEN_SEED 0x6d65646c6579u
-#define PAGE       64 /* positions; room is taken in whole pages */
+#define TOKEN_SEED   0x6d65646c6579u
+#define PAGE         64 /* positions; room is taken in whole pages */
+#define ROOF_SECONDS 3.0
 
 typedef struct bench_test {
     md_bench_result r;
@@ -38,7 +39,8 @@ typedef struct bencher {
     const md_bench_args *args; /* with no list empty */
     md_bench *out;
     md_bench_work work;
-    double roof;
+    double roof, roof_now, roof_at; /* of the test under way; the last one measured, and when */
+    int32_t roof_threads;
     md_session *session;     /* owned, of the number of threads under way */
     int32_t most_rows;       /* of a step, all tests */
     int32_t *token;          /* owned, [most_rows] */
@@ -53,7 +55,7 @@ typedef struct bencher {
 
 void md_bench_args_default(md_bench_args *args)
 {
-    *args = (md_bench_args){.repeat = 5, .n_rows = 512, .kv_type = MD_KV_F16};
+    *args = (md_bench_args){.repeat = 5, .n_rows = 512, .measure_memory = true, .kv_type = MD_KV_F16};
 }
 
 /* ---- the plan ---- */
@@ -384,13 +386,17 @@ static md_status measure(bencher *b, md_bench_result *r, double *sample, md_erro
     return summarize(r, err);
 }
 
-/* Right before and after a test, since a machine that others use is not the same all the time. */
+/* Before and after a test, since a machine that others use is not the same all the time; but not again at once. */
 static md_status read_roof(bencher *b, const md_bench_result *r, md_error *err)
 {
-    double roof = 0.0;
-    if (r->n_generate > 0)
-        MD_TRY(md_bench_read_roof(r->n_threads, &roof, err));
-    b->roof = roof > b->roof ? roof : b->roof;
+    if (r->n_generate == 0 || !b->args->measure_memory)
+        return MD_OK;
+    if (r->n_threads != b->roof_threads || md_sys_seconds() - b->roof_at > ROOF_SECONDS) {
+        MD_TRY(md_bench_read_roof(r->n_threads, &b->roof_now, err));
+        b->roof_threads = r->n_threads;
+        b->roof_at = md_sys_seconds();
+    }
+    b->roof = b->roof_now > b->roof ? b->roof_now : b->roof;
     return MD_OK;
 }
 

@@ -10,27 +10,26 @@
 
 #include <string.h>
 
-#define BUFFER_BYTES ((size_t)512 << 20)
+#define BUFFER_BYTES ((size_t)256 << 20)
 #define PIECE_BYTES  ((size_t)1 << 20)
 #define AHEAD        4096 /* bytes between the one that is read and the one that is asked for */
-#define LINE         64
+#define WORDS        8    /* of a cache line */
 #define PASSES       4
 
 typedef struct read_job {
-    const unsigned char *bytes;
+    const uint64_t *words;
     uint64_t sum[MD_POOL_MAX_THREADS]; /* so that no read can be left out */
 } read_job;
 
-static uint64_t sum_piece(const unsigned char *p)
+static uint64_t sum_piece(const uint64_t *p)
 {
-    uint64_t sum[LINE / sizeof(uint64_t)] = {0}, line[LINE / sizeof(uint64_t)], total = 0;
-    for (size_t at = 0; at < PIECE_BYTES; at += LINE) {
-        __builtin_prefetch(p + at + AHEAD);
-        memcpy(line, p + at, LINE);
-        for (size_t i = 0; i < LINE / sizeof(uint64_t); i++)
-            sum[i] += line[i];
+    uint64_t sum[WORDS] = {0}, total = 0;
+    for (size_t at = 0; at < PIECE_BYTES / sizeof *p; at += WORDS) {
+        __builtin_prefetch(p + at + AHEAD / sizeof *p);
+        for (size_t i = 0; i < WORDS; i++)
+            sum[i] += p[at + i];
     }
-    for (size_t i = 0; i < LINE / sizeof(uint64_t); i++)
+    for (size_t i = 0; i < WORDS; i++)
         total += sum[i];
     return total;
 }
@@ -39,7 +38,7 @@ static void read_pieces(void *ctx, int64_t first, int64_t last, int thread)
 {
     read_job *j = ctx;
     for (int64_t i = first; i < last; i++)
-        j->sum[thread] += sum_piece(j->bytes + (size_t)i * PIECE_BYTES);
+        j->sum[thread] += sum_piece(j->words + (size_t)i * (PIECE_BYTES / sizeof *j->words));
 }
 
 md_status md_bench_read_roof(int32_t n_threads, double *out, md_error *err)
@@ -52,7 +51,7 @@ md_status md_bench_read_roof(int32_t n_threads, double *out, md_error *err)
     MD_TRY(md_region_new(BUFFER_BYTES, &region, err));
     memset(region.bytes, 1, BUFFER_BYTES); /* pages that were never written are all one page of zeros */
     const md_status status = md_pool_new(n_threads, &pool, err);
-    read_job j = {.bytes = region.bytes};
+    read_job j = {.words = (const uint64_t *)(const void *)region.bytes};
     for (int pass = 0; pass < PASSES && status == MD_OK; pass++) {
         const double began = md_sys_seconds();
         md_pool_run(pool, (int64_t)(BUFFER_BYTES / PIECE_BYTES), 1, read_pieces, &j);

@@ -19,7 +19,7 @@ static inline int64_t act_row(const md_product *m, int64_t t)
     return m->rows ? m->rows[t] : t;
 }
 
-static inline int32_t dot_i16(const int16_t *restrict w, const int8_t *restrict a, int n)
+static inline int32_t dot_i16(const int16_t *w, const int8_t *a, int n)
 {
     int32_t sum = 0;
     for (int i = 0; i < n; i++)
@@ -46,9 +46,8 @@ typedef void expand32_fn(const char *blocks, int n, strip32 *s);
 
 /* halves: the two 16s of a group have scales of their own. minima: there is an m term. Integer sums first, then the chain
  * of fused steps: the next row's sums fill the time that the chain waits. */
-static inline __attribute__((always_inline)) float add32(const strip32 *restrict s, int n, const int8_t *restrict a,
-                                                         const float *restrict scale, const float *restrict sum32,
-                                                         float acc, int halves, int minima)
+static inline __attribute__((always_inline)) float add32(const strip32 *s, int n, const int8_t *a, const float *scale,
+                                                         const float *sum32, float acc, int halves, int minima)
 {
     float term[STRIP / 16], factor[STRIP / 16];
     for (int g = 0; g < n; g++)
@@ -115,9 +114,8 @@ typedef struct strip256 {
 
 typedef void expand256_fn(const char *blocks, int n, strip256 *s);
 
-static inline __attribute__((always_inline)) float add256(const strip256 *restrict s, int n, const int8_t *restrict a,
-                                                          const float *restrict scale, const int16_t *restrict sum16,
-                                                          float acc, int minima)
+static inline __attribute__((always_inline)) float add256(const strip256 *s, int n, const int8_t *a, const float *scale,
+                                                          const int16_t *sum16, float acc, int minima)
 {
     for (int b = 0; b < n; b++) {
         const int32_t sum = dot_i16(s->code + b * 256, a + b * 256, 256);
@@ -137,7 +135,7 @@ static inline __attribute__((always_inline)) void mul256(const md_product *m, md
 {
     const md_act *a = m->act;
     const int64_t n_blocks = a->k / 256;
-    strip256 strip = {0}; /* whole for the sake of static analysis only */
+    strip256 strip = {0};
     char buf[STRIP / 256 * MAX_BYTES_256];
     for (int64_t r = m->first; r < m->last; r++) {
         for (int64_t t0 = 0; t0 < m->n_rows; t0 += GROUP) {

@@ -73,6 +73,13 @@ MD_INLINE void md_prefetch(const void *p)
     _mm_prefetch((const char *)p, _MM_HINT_T0);
 }
 
+/* To the second-level cache, for many lines at once: the first level keeps few misses in flight, and loads would wait behind them
+ * (prompts of 32 tokens: 10 % faster). */
+MD_INLINE void md_prefetch2(const void *p)
+{
+    _mm_prefetch((const char *)p, _MM_HINT_T1);
+}
+
 /* ---- exact integer sums ---- */
 
 /* v, computed here and now: a compiler that sees through chains of integer sums regroups them into trees, and a tree of products
@@ -131,7 +138,7 @@ MD_INLINE __m256i md_mul_s8(__m256i magnitude, __m256i w, __m256i a)
     return _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(a, w));
 }
 
-/* ---- many tokens: unpacked weights against packed activations ---- */
+/* ---- many tokens ---- */
 
 /* Tokens of a group, and bytes of a quad of their codes. */
 #define MD_GROUP      4
@@ -151,26 +158,6 @@ MD_INLINE void md_pack_group(int8_t *restrict dst, const int8_t *const row[MD_GR
         md_vec_store(dst + 32, _mm256_permute2x128_si256(q26, q37, 0x20));
         md_vec_store(dst + 64, _mm256_permute2x128_si256(q04, q15, 0x31));
         md_vec_store(dst + 96, _mm256_permute2x128_si256(q26, q37, 0x31));
-    }
-}
-
-/* part[t * tiles + i] = start of it, plus the dot of `quads` quads: weights w (quads, tiles, 32 bytes), packed activations a
- * (quads, MD_GROUP, 4 bytes), of which the first n_tokens count. All three counts are constants: the parts stay in registers. */
-MD_INLINE void md_dot_group(__m256i part[], const uint8_t *w, const int8_t *a, int quads, int tiles, int n_tokens)
-{
-#pragma GCC unroll 8
-    for (int j = 0; j < quads; j++) {
-        __m256i wj[2];
-#pragma GCC unroll 2
-        for (int i = 0; i < tiles; i++)
-            wj[i] = md_vec(w + 32 * (j * tiles + i));
-#pragma GCC unroll 4
-        for (int t = 0; t < n_tokens; t++) {
-            const __m256i at = md_quad(a + j * MD_GROUP_QUAD + 4 * t);
-#pragma GCC unroll 2
-            for (int i = 0; i < tiles; i++)
-                part[t * tiles + i] = md_dot_u8(part[t * tiles + i], wj[i], at);
-        }
     }
 }
 

@@ -8,12 +8,14 @@
 #include "kern/x86/tiles256_unpack.h"
 
 /* Tokens and blocks of a strip. */
-#define PANEL 64
-#define STRIP 8
+#define PANEL        64
+#define STRIP        8
 /* Most tokens that codes are unpacked for in registers. */
-#define FEW   2
+#define FEW          2
 /* How far ahead of use the words of Q6_K are touched, in bytes: some 300 cycles. */
-#define AHEAD 2048
+#define AHEAD        2048
+/* Blocks of a pair of tiles that are asked for ahead while tokens are many. */
+#define BLOCKS_AHEAD 2
 
 static inline int64_t act_row(const md_product *m, int64_t t)
 {
@@ -187,9 +189,9 @@ TEMPLATE void few_rows(const md_product *m, shape256 p, int n, int64_t t0)
 
 /* A strip of activations in groups of four tokens. */
 typedef struct strip256 {
-    int8_t code[PANEL / MD_GROUP][STRIP][64 * MD_GROUP_QUAD];
-    int32_t sums[PANEL / MD_GROUP][STRIP][8][MD_GROUP]; /* sums256 */
-    float d[PANEL / MD_GROUP][STRIP][MD_GROUP];
+    const int8_t *code[PANEL];                          /* of the strip's first column */
+    int32_t sums[STRIP][PANEL / MD_GROUP][8][MD_GROUP]; /* sums256 */
+    float d[STRIP][PANEL / MD_GROUP][MD_GROUP];
 } strip256;
 
 /* A block of two tiles. */
@@ -201,20 +203,19 @@ typedef struct unpacked256 {
 static void pack_strip(const md_product *m, shape256 p, int64_t t0, int n_t, int64_t b0, int n_b, strip256 *a)
 {
     const int64_t n_blocks = m->act->k / 256;
+    for (int t = 0; t < n_t; t++)
+        a->code[t] = m->act->code + (act_row(m, t0 + t) * n_blocks + b0) * 256;
     for (int g = 0; g * MD_GROUP < n_t; g++) {
         for (int b = 0; b < n_b; b++) {
-            const int8_t *row[MD_GROUP];
             for (int t = 0; t < MD_GROUP; t++) {
                 const int64_t of = act_row(m, t0 + (g * MD_GROUP + t < n_t ? g * MD_GROUP + t : n_t - 1));
                 const int64_t at = of * n_blocks + b0 + b;
                 int32_t sums[8] = {0};
-                row[t] = m->act->code + at * 256;
                 sums256(p, m->act->sum16 + at * 16, sums);
                 for (int i = 0; i < (p.ternary ? 1 : p.pairs); i++)
-                    a->sums[g][b][i][t] = sums[i];
-                a->d[g][b][t] = m->act->scale[at];
+                    a->sums[b][g][i][t] = sums[i];
+                a->d[b][g][t] = m->act->scale[at];
             }
-            md_pack_group(a->code[g][b], row, 256);
         }
     }
 }
@@ -244,10 +245,12 @@ TEMPLATE void unpack_tile(md_type t, const char *block, int lane, unpacked256 *w
 }
 
 /* One block: n_v tiles by n tokens of a group. */
-TEMPLATE void dot_block(shape256 p, const unpacked256 *w, int n_v, int n, const int8_t *a, const int32_t *pair,
-                        const float *d_a, float *acc)
+TEMPLATE void dot_block(shape256 p, const unpacked256 *w, int n_v, int n, const int8_t *const *row, int b,
+                        const int32_t *pair, const float *d_a, float *acc)
 {
     __m256i sums[MD_GROUP * 2];
+    const int8_t *a[MD_GROUP];
+    UNROLL for (int t = 0; t < n; t++) a[t] = row[t] + 256 * b;
     UNROLL for (int i = 0; i < n * n_v; i++)
         sums[i] = p.offset >= 0 ? low256(p, &w->s[i % n_v], pair + i / n_v, MD_GROUP) : _mm256_setzero_si256();
     const int depth = MD_VNNI ? (p.ternary ? 16 : p.group) : p.depth ? p.depth : 1;
@@ -263,7 +266,7 @@ TEMPLATE void dot_block(shape256 p, const unpacked256 *w, int n_v, int n, const 
             }
             UNROLL for (int t = 0; t < n; t++)
             {
-                const __m256i x = md_quad(a + (q0 + q) * MD_GROUP_QUAD + 4 * t);
+                const __m256i x = md_quad(a[t] + 4 * (q0 + q));
                 UNROLL for (int v = 0; v < n_v; v++)
                     part[t * n_v + v] = p.depth
                                             ? md_dot_u8(q == 0 ? _mm256_setzero_si256() : part[t * n_v + v], c[v], x)
@@ -285,15 +288,15 @@ TEMPLATE void dot_block(shape256 p, const unpacked256 *w, int n_v, int n, const 
 TEMPLATE void panel_block(shape256 p, const unpacked256 *w, int n_v, const strip256 *a, int b, int n_t, float *acc)
 {
     for (int g = 0; g * MD_GROUP < n_t; g++) {
-        const int8_t *code = a->code[g][b];
-        const int32_t *pair = a->sums[g][b][0];
-        const float *d = a->d[g][b];
+        const int8_t *const *code = a->code + g * MD_GROUP;
+        const int32_t *pair = a->sums[b][g][0];
+        const float *d = a->d[b][g];
         float *to = acc + g * MD_GROUP * 16;
         switch (n_t - g * MD_GROUP) {
-        case 1: dot_block(p, w, n_v, 1, code, pair, d, to); break;
-        case 2: dot_block(p, w, n_v, 2, code, pair, d, to); break;
-        case 3: dot_block(p, w, n_v, 3, code, pair, d, to); break;
-        default: dot_block(p, w, n_v, 4, code, pair, d, to); break;
+        case 1: dot_block(p, w, n_v, 1, code, b, pair, d, to); break;
+        case 2: dot_block(p, w, n_v, 2, code, b, pair, d, to); break;
+        case 3: dot_block(p, w, n_v, 3, code, b, pair, d, to); break;
+        default: dot_block(p, w, n_v, 4, code, b, pair, d, to); break;
         }
     }
 }
@@ -321,15 +324,15 @@ static void strip_rows(const md_product *m, const many256 *type, int n_v, int64_
     const char *block = (const char *)m->w + (size_t)r * m->row_bytes + (size_t)b0 * type->bytes;
     for (int b = 0; b < n_b; b++, block += type->bytes) {
         const char *next = block;
-        if (b + 1 < n_b)
-            next += type->bytes;
-        else if (r + 32 <= m->last)
-            next += 2 * tile_bytes - (size_t)b * type->bytes;
+        if (b + BLOCKS_AHEAD < n_b)
+            next += BLOCKS_AHEAD * type->bytes;
+        else if (r + 32 <= m->last && n_b >= BLOCKS_AHEAD)
+            next += 2 * tile_bytes - (size_t)(n_b - BLOCKS_AHEAD) * type->bytes;
         for (int v = 0; v < n_v; v++)
             type->unpack(block + v * tile_bytes, v, &w);
         for (int v = 0; v < n_v; v++) /* they come while these are multiplied */
             for (int i = 0; i < type->bytes; i += 64)
-                md_prefetch(next + v * tile_bytes + i);
+                md_prefetch2(next + v * tile_bytes + i);
         type->panel[n_v - 1](&w, a, b, n_t, acc);
     }
     for (int t = 0; t < n_t; t++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Products of many tokens with tiles of the types of Q32 (docs/numerics.md, section 4). A strip of columns of two tiles is
- * unpacked once and meets a panel of tokens, packed in groups of four: sixteen rows by four tokens are eight sums in registers.
+ * unpacked once and meets a panel of tokens in groups of four: sixteen rows by four tokens are eight sums in registers.
  * Between strips the sums so far wait in the output. Offsets of codes are taken off where a sum begins, which also keeps its 16
  * bits from overflowing at the end: what lies between may wrap, as the steps are modular, and |code| is at most 16:
  * 16 * 16 * 127 = 32512. */
@@ -24,7 +24,8 @@ typedef struct strip32 {
 
 /* The same columns of four tokens. */
 typedef struct group32 {
-    int8_t code[COLS * MD_GROUP * 2]; /* (quads or pairs, tokens, 4 bytes) */
+    const int8_t *row[MD_GROUP];
+    int8_t pair[COLS * MD_GROUP * 2]; /* codes of 16 bits, where weights have them: (pairs, tokens, 4 bytes) */
     float scale[STRIP * MD_GROUP];    /* (groups, tokens) */
     float sum[STRIP * MD_GROUP];      /* likewise */
     int32_t start[STRIP * 2 *
@@ -39,6 +40,26 @@ typedef struct target {
 } target;
 
 /* ---- sixteen rows by four tokens ---- */
+
+/* part[t * tiles + i] = part + the dot of `quads` quads from column c on: weights w (quads, tiles, 32 bytes). */
+MD_INLINE void dot_quads(__m256i part[], const uint8_t *w, const int8_t *const row[], int c, int quads, int tiles,
+                         int n_tokens)
+{
+#pragma GCC unroll 8
+    for (int j = 0; j < quads; j++) {
+        __m256i wj[2];
+#pragma GCC unroll 2
+        for (int i = 0; i < tiles; i++)
+            wj[i] = md_vec(w + 32 * (j * tiles + i));
+#pragma GCC unroll 4
+        for (int t = 0; t < n_tokens; t++) {
+            const __m256i at = md_quad(row[t] + c + 4 * j);
+#pragma GCC unroll 2
+            for (int i = 0; i < tiles; i++)
+                part[t * tiles + i] = md_dot_u8(part[t * tiles + i], wj[i], at);
+        }
+    }
+}
 
 /* part[t * tiles + i] = part + the dot of 32 columns in 16-bit codes. */
 MD_INLINE void dot_pairs(__m256i part[], const uint8_t *w, const int8_t *a, int tiles, int n_tokens)
@@ -63,12 +84,11 @@ MD_INLINE void sums_of(kind32 kind, __m256i part[], const strip32 *s, const grou
     for (int i = 0; i < n; i++)
         part[i] = kind.offset ? md_quad(a->start + (g * halves + half) * MD_GROUP + i / tiles) : _mm256_setzero_si256();
     if (kind.has_sign) {
-        dot_pairs(part, s->code + g * 512 * tiles, a->code + g * 256, tiles, n_tokens);
+        dot_pairs(part, s->code + g * 512 * tiles, a->pair + g * 256, tiles, n_tokens);
         return;
     }
     const uint8_t *w = s->code + (g * 256 + half * 128) * tiles;
-    const int8_t *code = a->code + g * 128 + half * 64;
-    md_dot_group(part, w, code, quads, tiles, n_tokens);
+    dot_quads(part, w, a->row, g * 32 + half * 16, quads, tiles, n_tokens);
 #pragma GCC unroll 8
     for (int i = 0; i < n; i++)
         part[i] = md_part_sums(part[i]);
@@ -203,44 +223,53 @@ MD_INLINE void unpack_strip(md_type type, strip32 *s, const uint8_t *tile, size_
         for (int b = 0; b < n_groups / kind.groups; b++) {
             const uint8_t *block = tile + b * kind.bytes;
             for (int line = 0; line < kind.bytes; line += 64)
-                md_prefetch(block + next + line);
+                md_prefetch2(block + next + line);
 #pragma GCC unroll 4
             for (int part = 0; part < kind.groups; part++)
                 unpack_group(type, s, b * kind.groups + part, i, tiles, block, part);
         }
 }
 
-/* Minus offset times the sums of n quads of packed codes, four tokens. */
-MD_INLINE void pack_starts(int offset, int32_t *start, const int8_t *code, int quads)
+/* a + b of sums as md_dot_u8 makes them. */
+MD_INLINE __m256i add_parts(__m256i a, __m256i b)
 {
-    __m256i part = _mm256_setzero_si256();
-    for (int j = 0; j < quads; j += 2)
-        part = md_dot_u8(part, _mm256_set1_epi8((char)offset), md_vec(code + MD_GROUP_QUAD * j));
-    const __m128i low = _mm256_castsi256_si128(part), high = _mm256_extracti128_si256(part, 1);
-    const __m128i zero = _mm_setzero_si128();
-    const __m128i minus = MD_VNNI ? _mm_sub_epi32(_mm_sub_epi32(zero, low), high)
-                                  : _mm_sub_epi16(_mm_sub_epi16(zero, low), high);
-    _mm_storeu_si128((__m128i_u *)start, minus);
+    return MD_VNNI ? _mm256_add_epi32(a, b) : _mm256_add_epi16(a, b);
+}
+
+/* Minus offset times the sums of 32 columns of four tokens, or of each half of them. */
+MD_INLINE void start_sums(kind32 kind, int32_t *start, const int8_t *const row[MD_GROUP], int c)
+{
+    const __m256i zero = _mm256_setzero_si256(), by = _mm256_set1_epi8((char)kind.offset);
+    __m256i v[MD_GROUP];
+#pragma GCC unroll 4
+    for (int t = 0; t < MD_GROUP; t++)
+        v[t] = md_dot_u8(zero, by, md_vec(row[t] + c));
+    const __m256i x = add_parts(_mm256_unpacklo_epi32(v[0], v[1]), _mm256_unpackhi_epi32(v[0], v[1])),
+                  y = add_parts(_mm256_unpacklo_epi32(v[2], v[3]), _mm256_unpackhi_epi32(v[2], v[3])),
+                  sums = add_parts(_mm256_unpacklo_epi64(x, y), _mm256_unpackhi_epi64(x, y));
+    const __m256i all = kind.halves ? sums : add_parts(sums, _mm256_permute2x128_si256(sums, sums, 1));
+    const __m256i minus = MD_VNNI ? _mm256_sub_epi32(zero, all) : _mm256_sub_epi16(zero, all);
+    if (kind.halves)
+        md_vec_store(start, minus);
+    else
+        _mm_storeu_si128((__m128i_u *)start, _mm256_castsi256_si128(minus));
 }
 
 /* Groups [first, first + n) of 32 columns of the four tokens row[]. */
 MD_INLINE void pack_group(kind32 kind, group32 *p, const md_act *a, const int64_t row[MD_GROUP], int64_t first, int n)
 {
     const int64_t n_all = a->k / 32;
-    const int8_t *code[MD_GROUP];
     for (int t = 0; t < MD_GROUP; t++)
-        code[t] = a->code + (row[t] * n_all + first) * 32;
+        p->row[t] = a->code + (row[t] * n_all + first) * 32;
     if (kind.has_sign) {
         int16_t wide[MD_GROUP][COLS];
         const int8_t *bytes[MD_GROUP];
         for (int t = 0; t < MD_GROUP; t++) {
             for (int c = 0; c < n * 32; c += 16)
-                md_vec_store(wide[t] + c, _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i_u *)(code[t] + c))));
+                md_vec_store(wide[t] + c, _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i_u *)(p->row[t] + c))));
             bytes[t] = (const int8_t *)wide[t];
         }
-        md_pack_group(p->code, bytes, n * 64);
-    } else {
-        md_pack_group(p->code, code, n * 32);
+        md_pack_group(p->pair, bytes, n * 64);
     }
     for (int t = 0; t < MD_GROUP; t++)
         for (int g = 0; g < n; g++) {
@@ -248,9 +277,8 @@ MD_INLINE void pack_group(kind32 kind, group32 *p, const md_act *a, const int64_
             if (kind.minima)
                 p->sum[g * MD_GROUP + t] = a->sum32[row[t] * n_all + first + g];
         }
-    const int quads = kind.halves ? 4 : 8;
-    for (int i = 0; kind.offset && i < n * 8 / quads; i++)
-        pack_starts(kind.offset, p->start + i * MD_GROUP, p->code + i * quads * MD_GROUP_QUAD, quads);
+    for (int g = 0; kind.offset && g < n; g++)
+        start_sums(kind, p->start + g * (1 + kind.halves) * MD_GROUP, p->row, g * 32);
 }
 
 /* ---- the loops ---- */
