@@ -109,6 +109,11 @@ md_status md_in_read(const md_in *f, uint64_t offset, void *dst, size_t n, md_er
     return MD_OK;
 }
 
+void md_in_forget(const md_in *f, uint64_t offset, size_t n)
+{
+    (void)posix_fadvise(f->fd, (off_t)offset, (off_t)n, POSIX_FADV_DONTNEED);
+}
+
 void md_in_close(md_in *f)
 {
     if (f->fd >= 0)

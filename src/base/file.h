@@ -34,6 +34,8 @@ typedef struct md_in {
 md_status md_in_open(const char *path, md_in *out, md_error *err) MD_MUST_USE;
 /* Exactly n bytes at offset; fewer are MD_ERR_IO. */
 md_status md_in_read(const md_in *f, uint64_t offset, void *dst, size_t n, md_error *err) MD_MUST_USE;
+/* Lets the page cache forget [offset, offset + n). A hint. */
+void md_in_forget(const md_in *f, uint64_t offset, size_t n);
 void md_in_close(md_in *f); /* one that was not opened ({.fd = -1}) allowed */
 
 /* An output file that appears whole or not at all, even if the process is killed: bytes go to an unnamed file in the

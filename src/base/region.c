@@ -27,6 +27,18 @@ md_status md_region_new(size_t n, md_region *out, md_error *err)
     return MD_OK;
 }
 
+md_status md_region_reserve(size_t n, md_region *out, md_error *err)
+{
+    *out = (md_region){0};
+    MD_FAIL_IF(n > SIZE_MAX / 2, MD_ERR_LIMIT, "%zu bytes are more than an address space holds", n);
+    const size_t whole = (n + MD_REGION_PAGE - 1) / MD_REGION_PAGE * MD_REGION_PAGE;
+    void *p = mmap(NULL, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    MD_FAIL_IF(p == MAP_FAILED, MD_ERR_MEMORY, "cannot reserve %.1f GiB of addresses: %s", (double)whole / 0x1p30,
+               strerror(errno));
+    *out = (md_region){.bytes = p, .n = whole};
+    return MD_OK;
+}
+
 void md_region_free(md_region *r)
 {
     if (r->bytes)

@@ -17,6 +17,8 @@ typedef struct md_region {
 
 /* n > 0 bytes, rounded up to whole pages. */
 md_status md_region_new(size_t n, md_region *out, md_error *err) MD_MUST_USE;
+/* Addresses without memory: what reads or writes there dies at once. */
+md_status md_region_reserve(size_t n, md_region *out, md_error *err) MD_MUST_USE;
 void md_region_free(md_region *r); /* one without bytes allowed */
 
 #endif

@@ -304,14 +304,24 @@ uint64_t md_sys_free_memory(void)
     return md_sys_free_memory_at("");
 }
 
-uint64_t md_sys_peak_rss(void)
+static uint64_t own_status(const char *key)
 {
     uint64_t bytes = 0;
     char *const status = slurp("", "/proc/self/status");
     if (status)
-        (void)md_sys_parse_kb(status, "VmHWM", &bytes);
+        (void)md_sys_parse_kb(status, key, &bytes);
     md_free(status);
     return bytes;
+}
+
+uint64_t md_sys_peak_rss(void)
+{
+    return own_status("VmHWM");
+}
+
+uint64_t md_sys_rss(void)
+{
+    return own_status("VmRSS");
 }
 
 double md_sys_seconds(void)

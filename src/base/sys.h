@@ -15,6 +15,8 @@
 
 /* Most physical memory this process has held at once, in bytes (VmHWM); 0 if the system does not tell. */
 uint64_t md_sys_peak_rss(void);
+/* Physical memory that this process holds now, in bytes (VmRSS); 0 if the system does not tell. */
+uint64_t md_sys_rss(void);
 /* Bytes that can be taken now without swapping or being killed: the least of MemAvailable and, for the memory cgroup of
  * this process and each of its ancestors, limit minus use. Cache that the kernel drops first (inactive_file) is no use.
  * MD_SYS_UNBOUNDED if nothing is known. */
