@@ -28,6 +28,7 @@ typedef struct md_bench_args {
     int32_t repeat;      /* times that each test is measured, 1 to 1000, after one run that is not */
     int32_t n_rows;      /* most rows of a step, so how a long prompt is cut, 1 to 65536 */
     bool measure_memory; /* what memory can do, too, about half a second before and after a test [true] */
+    int64_t memory;      /* as in md_session_args, for models whose experts are streamed [0] */
     md_kv_type kv_type;
     const char *isa;          /* as in md_session_args */
     md_progress_fn *progress; /* may be NULL; unit: runs */

@@ -39,16 +39,32 @@ typedef struct md_session_args {
                           * do not depend on it */
     const char *isa;    /* table of kernels by name, "scalar" or "avx2"; NULL: the best this machine has. Results do not
                           * depend on it. Borrowed during the call */
-    int64_t memory;     /* refuse (MD_ERR_MEMORY) if the estimate exceeds this many bytes; 0: no bound */
+    int64_t memory; /* bytes that the whole process may take: MD_ERR_MEMORY if the estimate exceeds them; where experts
+                          * are streamed, their slots get what the rest leaves, 0: of the memory that is free */
+    int32_t most_slots; /* of a layer whose experts are streamed; 0: no bound but memory. For tests and measurements */
+    const char
+        *policy; /* which of them leaves a slot: "medley", "lfu", "lru"; NULL: the preferred one. Borrowed during the
+                          * call */
 } md_session_args;
 /* Defaults: all threads, min(trained context, 4096) positions, 256 rows, 1 logits row, 8 sequences, F16. Where the model is
  * not causal: as many rows as positions, and F32, since its keys and values do not outlive the step. */
 MD_API void md_session_args_default(const md_model *m, md_session_args *args);
 
+/* What a session whose experts are streamed has done so far; zeros for others. */
+typedef struct md_stream_counts {
+    uint64_t hits, misses;   /* experts that a layer's rows needed, each once a step: in a slot, or not */
+    uint64_t bytes;          /* read from files */
+    double wait;             /* seconds that steps waited for them */
+    uint64_t slots, experts; /* of all layers */
+} md_stream_counts;
+MD_API void md_session_stream_counts(const md_session *s, md_stream_counts *out);
+
 typedef struct md_memory {
-    uint64_t weights; /* mapped file */
+    uint64_t weights; /* all of them, or those that stay when experts are streamed */
     uint64_t kv;      /* all pages, when all are used */
     uint64_t scratch; /* step buffers, logits, thread stacks */
+    uint64_t slots;   /* of experts that are streamed */
+    uint64_t program; /* what the process holds besides, as far as it counts against a bound: code, tokenizer */
     uint64_t total;
 } md_memory;
 /* What a session would take, before anything is allocated. Also checks args. */

@@ -74,6 +74,8 @@ typedef struct md_model_info {
 } md_model_info;
 
 /* --- opening and describing --- */
+typedef enum md_stream { MD_STREAM_AUTO, MD_STREAM_NEVER, MD_STREAM_ALWAYS } md_stream;
+
 typedef struct md_model_args {
     md_progress_fn *progress; /* may be NULL (unit: bytes of weights made ready) */
     void *progress_user;
@@ -86,6 +88,10 @@ typedef struct md_model_args {
      * are small), outside of any memory promise, and a file that somebody cuts short ends the process. */
     bool map;
     int32_t n_threads; /* that read the weights; 0: as many as the machine grants */
+    /* Routed experts stay in the file and are read into slots as they are needed (md_session_args.memory). AUTO: when the
+     * weights do not fit in the memory that is free, or `memory` is given. Models without experts are never streamed. */
+    md_stream stream;
+    int64_t memory; /* bytes that the whole process may take, of which sessions get the rest; 0: no bound */
 } md_model_args;
 
 /* From the header alone, no weights are read. Of args (may be NULL) only the overrides count. */
@@ -141,6 +147,8 @@ MD_API const char *md_model_tokenizer_error(const md_model *m); /* "" when there
 /* The chat template's source, NULL when there is none; *n gets its length. Borrowed from m. */
 MD_API const char *md_model_chat_template(const md_model *m, size_t *n);
 /* Notes made while binding, e.g. tensors that are not used; i < count. Borrowed. */
+/* Whether its experts stay in the file. */
+MD_API bool md_model_streams(const md_model *m);
 MD_API size_t md_model_n_notes(const md_model *m);
 MD_API const char *md_model_note(const md_model *m, size_t i);
 

@@ -171,6 +171,7 @@ static md_status measure(md_cli *cli, const md_model *m, md_bench **out, md_erro
     MD_TRY(read_sizes(o, MD_OPT_BATCH, 1, 4096, &batch, err));
     md_bench_args args;
     md_bench_args_default(&args);
+    MD_TRY(md_cli_memory(cli, &args.memory, err));
     args.prompt = prompt.item;
     args.n_prompt = prompt.n;
     args.generate = generate.item;

@@ -15,6 +15,7 @@
 #include <medley/engine.h>
 #include <medley/model.h>
 #include <medley/tokenizer.h>
+#include <medley/trace.h>
 #include <stdio.h>
 
 typedef struct md_cli {
@@ -39,6 +40,7 @@ md_status md_cli_completion(md_cli *cli, md_error *err);
 md_status md_cli_help(md_cli *cli, md_error *err);
 md_status md_cli_bench(md_cli *cli, md_error *err);
 md_status md_cli_synth(md_cli *cli, md_error *err);
+md_status md_cli_trace(md_cli *cli, md_error *err);
 md_status md_cli_man(md_cli *cli, md_error *err);
 
 /* --- help.c --- */
@@ -106,6 +108,13 @@ md_status md_cli_read_all(const char *path, md_buf *out, md_error *err) MD_MUST_
 md_status md_cli_parse_ids(const char *text, size_t n, const char *name, int32_t n_vocab, md_tokens *out,
                            md_error *err) MD_MUST_USE;
 
+/* --- memory.c --- */
+/* "4G", "1.5GiB", "800MB" or, if there is a whole, "60%" of it. name says in errors what the text is. */
+md_status md_cli_parse_size(const char *name, const char *text, uint64_t whole, uint64_t *out,
+                            md_error *err) MD_MUST_USE;
+/* --memory in bytes; shares are of what this process could have. 0: not given. */
+md_status md_cli_memory(const md_cli *cli, int64_t *out, md_error *err) MD_MUST_USE;
+
 /* --- open.c --- */
 /* What --override, --mmap and --threads ask of whoever reads the model; empty for commands without them. */
 md_model_args md_cli_model_args(const md_cli *cli);
@@ -123,12 +132,24 @@ md_status md_cli_need_tokenizer(const md_model *m, const md_tokenizer **out, md_
 /* --experts-off and --experts-on on an empty sequence. */
 md_status md_cli_mask_experts(md_cli *cli, const md_model *m, md_seq *q, md_error *err) MD_MUST_USE;
 
+/* --- trace_out.c: --trace of the commands that run a model --- */
+typedef struct md_cli_tracing {
+    md_trace_writer *writer;   /* owned; NULL: no trace was asked for */
+    md_session_trace *session; /* owned */
+} md_cli_tracing;
+/* Begins the trace that --trace names, if it does. On failure, too, md_cli_tracing_end cleans up. */
+md_status md_cli_tracing_begin(const md_cli *cli, const md_model *m, md_session *s, md_cli_tracing *out,
+                               md_error *err) MD_MUST_USE;
+/* Ends it, before its session goes. Gives `status`, or, if that is MD_OK, what became of the file. {0} and twice allowed. */
+md_status md_cli_tracing_end(md_cli_tracing *t, md_status status, md_error *err) MD_MUST_USE;
+
 /* --- figures.c: what a run did, as one line or as JSON --- */
 typedef struct md_cli_figures {
     double load_seconds, prompt_seconds, generate_seconds;
     int64_t n_prompt, n_generated;
     int32_t n_threads;
-    int64_t seed; /* negative: none was used */
+    md_stream_counts stream; /* no experts: nothing was streamed */
+    int64_t seed;            /* negative: none was used */
     uint64_t logits_hash;
     char numerics_key[256];
 } md_cli_figures;

@@ -108,6 +108,7 @@ static md_status eval_text(md_cli *cli, const md_model *m, md_error *err)
         info->arch);
     md_tokens ids = {0};
     md_session *s = NULL;
+    md_cli_tracing tracing = {0};
     md_perplexity result;
     md_cli_bar bar;
     char key[256];
@@ -116,6 +117,7 @@ static md_status eval_text(md_cli *cli, const md_model *m, md_error *err)
                "--experts-off and --experts-on work with --token-ids, not with --text");
     MD_TRY_GOTO(read_tokens(cli, m, &ids, err));
     MD_TRY_GOTO(open_session(cli, m, n_ctx, 0, &s, err));
+    MD_TRY_GOTO(md_cli_tracing_begin(cli, m, s, &tracing, err));
     MD_TRY_GOTO(plain_key(s, key, sizeof key, err));
     md_cli_bar_begin(&bar, cli, "scoring");
     status = md_eval_perplexity(s, ids.id, ids.n, n_ctx, on_window, &bar, &result, err);
@@ -123,6 +125,7 @@ static md_status eval_text(md_cli *cli, const md_model *m, md_error *err)
     MD_TRY_GOTO(status);
     MD_TRY_GOTO(report_text(cli, &result, n_ctx, key, err));
 fail:
+    status = md_cli_tracing_end(&tracing, status, err);
     md_session_free(s);
     md_tokens_done(&ids);
     return status;
@@ -140,13 +143,14 @@ typedef struct id_run {
     md_cli *cli;
     const md_model *model;
     md_session *session; /* owned */
-    md_seq *seq;         /* owned by the session */
-    md_tokens ids;       /* owned */
-    md_out *logits;      /* owned; NULL: not wanted */
-    md_out *routing;     /* owned; NULL: not wanted */
-    md_buf *layer;       /* owned, [n_layer]: the text of "[[1, 2], [3, 4]" so far; NULL: not wanted */
-    md_seq **row_seq;    /* owned, [max rows] */
-    uint8_t *want;       /* owned, [max rows] */
+    md_cli_tracing tracing;
+    md_seq *seq;      /* owned by the session */
+    md_tokens ids;    /* owned */
+    md_out *logits;   /* owned; NULL: not wanted */
+    md_out *routing;  /* owned; NULL: not wanted */
+    md_buf *layer;    /* owned, [n_layer]: the text of "[[1, 2], [3, 4]" so far; NULL: not wanted */
+    md_seq **row_seq; /* owned, [max rows] */
+    uint8_t *want;    /* owned, [max rows] */
     uint64_t hash;
 } id_run;
 
@@ -174,6 +178,7 @@ static md_status open_id_run(id_run *r, md_error *err)
     MD_FAIL_IF(r->ids.n > 16777216, MD_ERR_LIMIT, "'%s' holds %zu token ids; at most 16777216 can be fed", path,
                r->ids.n);
     MD_TRY(open_session(r->cli, r->model, (int32_t)r->ids.n, (int32_t)chunk, &r->session, err));
+    MD_TRY(md_cli_tracing_begin(r->cli, r->model, r->session, &r->tracing, err));
     MD_TRY(md_seq_new(r->session, &r->seq, err));
     MD_TRY(md_cli_mask_experts(r->cli, r->model, r->seq, err));
     if (md_opt_given(o, MD_OPT_LOGITS_OUT))
@@ -325,6 +330,7 @@ static md_status eval_ids(md_cli *cli, const md_model *m, md_error *err)
         MD_TRY_GOTO(md_out_commit(r.routing, err));
     MD_TRY_GOTO(report_ids(&r, seconds, err));
 fail:
+    status = md_cli_tracing_end(&r.tracing, status, err);
     close_id_run(&r);
     return status;
 }

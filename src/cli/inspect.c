@@ -141,9 +141,10 @@ static md_status estimate(md_cli *cli, json_t **out, md_error *err)
     const md_status status = md_session_estimate(m, &args, &mem, err);
     md_model_close(m);
     MD_TRY(status);
-    *out = json_pack("{s:i, s:s, s:I, s:I, s:I, s:I}", "context", (int)args.n_positions, "kv_type",
+    *out = json_pack("{s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "context", (int)args.n_positions, "kv_type",
                      md_kv_type_name(args.kv_type), "weights", (json_int_t)mem.weights, "kv", (json_int_t)mem.kv,
-                     "scratch", (json_int_t)mem.scratch, "total", (json_int_t)mem.total);
+                     "scratch", (json_int_t)mem.scratch, "slots", (json_int_t)mem.slots, "program",
+                     (json_int_t)mem.program, "total", (json_int_t)mem.total);
     return MD_OK;
 }
 

@@ -18,9 +18,10 @@ md_model_args md_cli_model_args(const md_cli *cli)
 
 md_status md_cli_open_model(md_cli *cli, md_model **out, md_error *err)
 {
+    md_model_args args = md_cli_model_args(cli);
+    MD_TRY(md_cli_memory(cli, &args.memory, err));
     md_cli_bar bar;
     md_cli_bar_begin(&bar, cli, "loading");
-    md_model_args args = md_cli_model_args(cli);
     args.progress = md_cli_bar_update;
     args.progress_user = &bar;
     const md_status status = md_model_open(cli->options->operand[0], &args, out, err);
@@ -40,9 +41,13 @@ void md_cli_show_notes(const md_cli *cli, const md_model *m)
 md_status md_cli_open_session(const md_cli *cli, const md_model *m, const md_session_args *args, md_session **out,
                               md_error *err)
 {
+    md_session_args own = *args;
+    MD_TRY(md_cli_memory(cli, &own.memory, err));
+    if (md_opt_given(cli->options, MD_OPT_ISA))
+        own.isa = md_opt_text(cli->options, MD_OPT_ISA);
     md_memory need;
     char kv[32], scratch[32], weights[32], available[32];
-    MD_TRY(md_session_estimate(m, args, &need, err));
+    MD_TRY(md_session_estimate(m, &own, &need, err));
     const uint64_t room = md_sys_free_memory();
     md_cli_bytes(available, sizeof available, room);
     MD_FAIL_IF(
@@ -56,9 +61,6 @@ md_status md_cli_open_session(const md_cli *cli, const md_model *m, const md_ses
         md_cli_note(
             cli, "note: the weights take %s and only %s of memory is free: they will be read from disk again and again",
             md_cli_bytes(weights, sizeof weights, need.weights), available);
-    md_session_args own = *args;
-    if (md_opt_given(cli->options, MD_OPT_ISA))
-        own.isa = md_opt_text(cli->options, MD_OPT_ISA);
     return md_session_new(m, &own, out, err);
 }
 

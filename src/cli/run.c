@@ -75,6 +75,7 @@ static md_status run_once(md_cli *cli, const md_buf *prompt, md_error *err)
     if (md_cli_interrupted())
         status = md_cli_cancelled(err);
 fail:
+    status = md_cli_tracing_end(&t.tracing, status, err);
     if (status != MD_OK && t.last_byte && t.last_byte != '\n') /* the error begins a line of its own */
         md_cli_write(cli, "\n", 1);
     md_talk_close(&t);

@@ -54,6 +54,7 @@ static md_status open_session(md_talk *t, md_error *err)
     args.kv_type = (md_kv_type)md_opt_int(o, MD_OPT_RUN_KV_TYPE);
     args.n_sequences = 1;
     MD_TRY(md_cli_open_session(t->cli, t->model, &args, &t->session, err));
+    MD_TRY(md_cli_tracing_begin(t->cli, t->model, t->session, &t->tracing, err));
     t->capacity = md_session_free_positions(t->session);
     MD_TRY(md_seq_new(t->session, &t->seq, err));
     return md_cli_mask_experts(t->cli, t->model, t->seq, err);
@@ -219,6 +220,9 @@ fail:
 
 void md_talk_close(md_talk *t)
 {
+    md_error err = {0};
+    if (md_cli_tracing_end(&t->tracing, MD_OK, &err) != MD_OK)
+        md_cli_complain(&err);
     md_talk_pop(t, 0);
     md_free(t->message);
     md_buf_done(&t->answer);
@@ -398,6 +402,7 @@ static void count(md_talk *t)
     f->prompt_seconds += r->prompt_seconds;
     f->generate_seconds += r->generate_seconds;
     f->logits_hash = r->logits_hash;
+    md_session_stream_counts(t->session, &f->stream);
     md_seq_numerics_key(t->seq, f->numerics_key, sizeof f->numerics_key);
 }
 

@@ -20,6 +20,7 @@ typedef struct md_talk {
     const md_tokenizer *tokenizer; /* borrowed from model */
     md_template *template_;        /* owned; NULL: the text goes on raw */
     md_session *session;           /* owned */
+    md_cli_tracing tracing;        /* of the session */
     md_seq *seq;                   /* owned by session */
     md_sampler *sampler;           /* owned */
     md_grammar *grammar;           /* owned; NULL: answers are free */

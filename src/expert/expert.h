@@ -2,7 +2,7 @@
  *
  * Experts: where their weights are, and running them on grouped rows. A store answers {want, ready, run, release}: callers
  * say early which experts a layer needs, then take them one by one. The resident store answers at once; a streamed one
- * reads meanwhile. Combination order is fixed, so results do not depend on the store.
+ * (expert/streamed.h) reads meanwhile. Combination order is fixed, so results do not depend on the store.
  *
  * Letters: T rows, K picked, P = T * K pairs (row, slot), D model width, X expert width, E experts that are FFNs. */
 #ifndef MD_EXPERT_EXPERT_H
@@ -25,6 +25,10 @@ struct md_expert_store {
     /* The expert's weights, present until release. Waits for them if need be. NULL if they cannot be had. */
     const md_expert *(*run)(md_expert_store *s, int32_t layer, int32_t expert);
     void (*release)(md_expert_store *s, int32_t layer, int32_t expert);
+    /* Tells what a layer's router chose, before `want`: expert, weight [n], rows after each other; ids outside of the layer's FFNs
+     * count for nothing. NULL: it does not care. */
+    void (*chosen)(md_expert_store *s, int32_t layer, const int32_t *expert, const float *weight, int64_t n);
+    int32_t most; /* experts of a layer that it can hold at once, what is wanted included; 0: all of them */
 };
 
 /* All experts where they are, e.g. in a mapped file. table: (n_layer) pointers to (E) experts, NULL for layers without;
@@ -61,12 +65,14 @@ typedef struct md_expert_scratch {
     int64_t work_floats;      /* md_expert_work */
     const float **part;       /* (threads, K) */
     float *part_weight;       /* (threads, K) */
-    const md_expert **loaded; /* (E) */
-    md_ffn_unit *unit;        /* (E + 1) */
+    int32_t *loaded_id;       /* (E) experts of the units under way */
+    md_ffn_unit *unit;        /* (E + 1) in order of arrival */
     uint64_t *queue;          /* (E + 1) the order in which units begin */
     float *pair_weight;       /* (P) by place */
     int32_t *order, *n_order; /* (T, K) a row's slots by ascending expert, (T) how many */
     float *mix;               /* (P, 2) the shares of a pair's constant expert */
+    int32_t *pending;         /* (E) experts that were not there yet */
+    double *sum;              /* (T, D) of experts in waves; NULL: the store holds all of them */
     md_grouping group;
 } md_expert_scratch;
 /* Floats of work that a thread needs. */
@@ -115,12 +121,27 @@ typedef void md_expert_seen_fn(void *user, int32_t expert, int32_t n_rows, const
 bool md_experts_run(const md_ops *o, md_expert_store *store, const md_expert_job *job, md_rows *in,
                     md_expert_scratch *s, float *y, md_expert_seen_fn *on_out, void *user);
 
-/* --- inside: the first half of all units (hidden.c) --- */
+/* --- inside: the first half of units (hidden.c) --- */
 
 /* Each unit's mid = forms of act(gate) * up, or of act(up), of the rows that it reads. */
 void md_hidden_run(const md_ops *o, md_ffn_unit *unit, int32_t n_units, md_rows *in, uint64_t *queue, float *work,
                    int64_t work_floats);
 /* Floats of work that a thread needs for it. */
 int64_t md_hidden_work(void);
+
+/* --- inside: the second half (output.c) --- */
+
+/* Experts [low, high) of a layer, or all of them: waves follow each other in ascending order. */
+typedef struct md_expert_wave {
+    const md_ffn_unit *unit; /* of the experts that rows chose, in any order, then the shared one */
+    int32_t n_units;
+    int32_t low, high;
+    bool first, last; /* the last one has the shared one, and what is no FFN */
+} md_expert_wave;
+
+/* y += the wave's part of the layer's sums; done when it is the last. One wave that is all of them needs no s->sum. */
+void md_output_run(const md_ops *o, const md_expert_job *job, const md_expert_scratch *s, const md_expert_wave *wave,
+                   const float *x, int64_t n_rows, float *y);
+int64_t md_output_work(int64_t n_rows, int64_t top_k, int64_t d, int n_threads);
 
 #endif

@@ -1,162 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One layer's experts on grouped rows, in two loops. The first makes every expert's hidden rows (hidden.c). An item of the second
- * is a stretch of output columns for all rows: each expert's products there, in ascending order, then the rows' weighted sums,
- * then the shared expert. So outputs of single experts stay in the thread's cache, and a step of one row waits for its threads
- * twice, whatever the number of experts. */
+ * One layer's experts on grouped rows. Experts that are there begin at once, the others as they arrive; when all have made their
+ * hidden rows (hidden.c), one loop makes the outputs and their sums (output.c), so a step of one row whose experts are resident
+ * waits for its threads twice. A store that cannot hold all experts that the rows chose gets them in waves of ascending ids, the
+ * next one being read while one runs. */
 #include "expert/expert.h"
 
 #include <math.h>
-
-/* Columns that a product's rows must meet at least, once they are gathered. */
-#define FEW_COLUMNS  32
-#define MANY_COLUMNS 64
-/* Most columns of an item. */
-#define MOST_COLUMNS 256
-/* Columns are handed out in these. */
-#define STEP         16
-/* Most codes that are asked for ahead: they stay in a second-level cache. */
-#define FETCH_BYTES  (128 << 10)
-
-typedef struct output_job {
-    const md_ops *o;
-    const md_expert_job *job;
-    const md_expert_scratch *s;
-    const float *x; /* (T, D) what experts read */
-    float *y;
-    int64_t n_rows;
-    int32_t n_units;       /* the shared one is the last */
-    int64_t columns, work; /* most of an item; floats a thread */
-} output_job;
-
-static int64_t round_up(int64_t n, int64_t step)
-{
-    return (n + step - 1) / step * step;
-}
-
-static int64_t clamp(int64_t n, int64_t low, int64_t high)
-{
-    return n < low ? low : n > high ? high : n;
-}
-
-/* Rows of products that an item has: each expert's, the shared one's, and one for each slot of a row (its constant experts). */
-static int64_t products_of(int64_t n_rows, int64_t top_k)
-{
-    return n_rows * (top_k + 1) + top_k;
-}
-
-/* Most columns of an item: a thread gets four items or more. */
-static int64_t columns_of(int64_t d, int n_threads)
-{
-    return clamp(round_up(d / ((int64_t)4 * n_threads), STEP), MANY_COLUMNS, MOST_COLUMNS);
-}
+#include <string.h>
 
 int64_t md_expert_work(int64_t n_rows, int64_t top_k, int64_t d, int n_threads)
 {
-    const int64_t floats = products_of(n_rows, top_k) * columns_of(d, n_threads), half = md_hidden_work();
+    const int64_t floats = md_output_work(n_rows, top_k, d, n_threads), half = md_hidden_work();
     return floats > half ? floats : half;
 }
 
-/* ---- the second half ---- */
-
-/* Columns [from, from + n) of what a constant or a copy expert gives a row, in buf or where they are; NULL: nothing. */
-static const float *other_output(const output_job *j, int64_t t, int64_t at, int64_t from, int64_t n, float *buf)
-{
-    const md_expert_others *others = &j->job->others;
-    const int32_t k = j->job->expert[at] - j->job->n_expert;
-    const float *x = j->x + t * j->job->d + from;
-    if (k >= others->n_constant)
-        return k < others->n_constant + others->n_copy ? x : NULL;
-    const float *v = others->constant + k * j->job->d + from, *share = j->s->mix + 2 * at;
-    for (int64_t i = 0; i < n; i++)
-        buf[i] = fmaf(share[1], v[i], share[0] * x[i]);
-    return buf;
-}
-
-/* One row's columns, in ascending expert id. out: products of all units, `columns` apart; buf: room for those of no unit. */
-static void combine(const output_job *j, int64_t t, int64_t from, int64_t n, const float *out, float *buf, int thread)
-{
-    const md_expert_job *job = j->job;
-    const int64_t k = job->top_k;
-    const float **part = j->s->part + thread * k;
-    float *weight = j->s->part_weight + thread * k;
-    int n_parts = 0;
-    for (int32_t i = 0; i < j->s->n_order[t]; i++) {
-        const int64_t at = t * k + j->s->order[t * k + i];
-        const bool routed = job->expert[at] < job->n_expert;
-        part[n_parts] = routed ? out + j->s->group.slot[at] * j->columns
-                               : other_output(j, t, at, from, n, buf + i * j->columns);
-        weight[n_parts] = routed && job->weigh_input ? 1.0f : job->weight[at];
-        n_parts += part[n_parts] != NULL;
-    }
-    j->o->kern->combine(part, weight, n_parts, j->y + t * job->d + from, n);
-}
-
-static void add_shared(const output_job *j, int64_t t, int64_t from, int64_t n, const float *out)
-{
-    float *y = j->y + t * j->job->d + from;
-    if (j->job->shared_weight)
-        j->o->kern->axpy(y, out, j->job->shared_weight[t], n);
-    else
-        j->o->kern->add(y, out, n);
-}
-
-/* Asks for the codes that the next unit's product reads, while this one's is under way: they were made by all threads. */
-static void fetch_codes(const md_ffn_unit *u)
-{
-    const md_act act = md_rows_act(&u->mid, u->w->down.type);
-    const int64_t bytes = act.code && u->n > 1 ? u->n * u->width : 0;
-    for (int64_t i = 0; i < bytes && i < FETCH_BYTES; i += 64)
-        __builtin_prefetch(act.code + i, 0, 2);
-}
-
-/* Columns [from, from + n). */
-static void output_item(const output_job *j, int64_t from, int64_t n, int thread)
-{
-    float *out = j->s->work + thread * j->work;
-    int64_t rows = 0;
-    for (int32_t i = 0; i < j->n_units; i++) {
-        const md_ffn_unit *u = &j->s->unit[i];
-        const md_act act = md_rows_act(&u->mid, u->w->down.type);
-        if (i + 1 < j->n_units) {
-            md_weight_fetch(&u[1].w->down, from);
-            fetch_codes(u + 1);
-        }
-        md_matmul_stretch(j->o->kern, &u->w->down, from, from + n, &act, NULL, u->n, out + u->place * j->columns,
-                          j->columns);
-        rows += u->n;
-    }
-    for (int64_t t = 0; t < j->n_rows; t++)
-        combine(j, t, from, n, out, out + rows * j->columns, thread);
-    const md_ffn_unit *shared = &j->s->unit[j->n_units - 1];
-    for (int64_t t = 0; j->job->shared && t < j->n_rows; t++)
-        add_shared(j, t, from, n, out + (shared->place + t) * j->columns);
-}
-
-static void output_items(void *ctx, int64_t first, int64_t last, int thread)
-{
-    const output_job *j = ctx;
-    const int64_t end = last * STEP < j->job->d ? last * STEP : j->job->d;
-    for (int64_t at = first * STEP; at < end; at += j->columns)
-        output_item(j, at, clamp(end - at, 0, j->columns), thread);
-}
-
 /* ---- before: who runs what ---- */
-
-static bool take(md_expert_store *store, const md_expert_job *job, md_expert_scratch *s)
-{
-    store->want(store, job->layer, s->group.active, s->group.n_active);
-    for (int32_t i = 0; i < s->group.n_active; i++) {
-        const int32_t e = s->group.active[i];
-        s->loaded[e] = store->run(store, job->layer, e);
-        if (!s->loaded[e]) {
-            while (i-- > 0)
-                store->release(store, job->layer, s->group.active[i]);
-            return false;
-        }
-    }
-    return true;
-}
 
 static md_ffn_unit unit_of(const md_ffn_job *job, int64_t n, int64_t place)
 {
@@ -174,34 +33,26 @@ static md_ffn_unit unit_of(const md_ffn_job *job, int64_t n, int64_t place)
     return u;
 }
 
-/* Units of the active experts, ascending, then the shared one. */
-static int32_t list_units(const md_expert_job *job, md_expert_scratch *s, int64_t n_rows)
+static md_ffn_unit routed_unit(const md_expert_job *job, md_expert_scratch *s, int32_t e, const md_expert *w)
 {
     const md_grouping *g = &s->group;
-    int32_t n = 0;
-    s->rows.k = job->x;
-    for (; n < g->n_active; n++) {
-        const int32_t e = g->active[n], place = g->first[e];
-        const int64_t width = s->loaded[e]->down.cols;
-        md_ffn_unit *u = &s->unit[n];
-        *u = (md_ffn_unit){.w = s->loaded[e],
-                           .width = width,
-                           .row = g->row + place,
-                           .n = g->first[e + 1] - place,
-                           .place = place,
-                           .act = job->act,
-                           .alpha = job->alpha,
-                           .limit = job->limit,
-                           .gated = job->gated,
-                           .weight = job->weigh_input ? s->pair_weight + place : NULL,
-                           .hidden = s->hidden ? s->hidden + place * job->x : NULL,
-                           .mid = md_rows_view(&s->rows, place, width)};
-        u->mid.x = u->hidden;
-        u->mid.n = u->n;
-    }
-    if (job->shared)
-        s->unit[n++] = unit_of(job->shared, n_rows, g->first[job->n_expert]);
-    return n;
+    const int32_t place = g->first[e];
+    const int64_t width = w->down.cols;
+    md_ffn_unit u = {.w = w,
+                     .width = width,
+                     .row = g->row + place,
+                     .n = g->first[e + 1] - place,
+                     .place = place,
+                     .act = job->act,
+                     .alpha = job->alpha,
+                     .limit = job->limit,
+                     .gated = job->gated,
+                     .weight = job->weigh_input ? s->pair_weight + place : NULL,
+                     .hidden = s->hidden ? s->hidden + place * job->x : NULL,
+                     .mid = md_rows_view(&s->rows, place, width)};
+    u.mid.x = u.hidden;
+    u.mid.n = u.n;
+    return u;
 }
 
 /* Which slots a row's experts have, in ascending order of experts, each expert once; and the weights of pairs. */
@@ -255,14 +106,14 @@ static void mix_items(void *ctx, int64_t first, int64_t last, int thread)
     }
 }
 
-static void show_outputs(const md_ops *o, const md_expert_job *job, md_expert_scratch *s, md_expert_seen_fn *on_out,
-                         void *user)
+static void show_outputs(const md_ops *o, const md_expert_job *job, md_expert_scratch *s, const int32_t *expert,
+                         int32_t n, md_expert_seen_fn *on_out, void *user)
 {
-    for (int32_t i = 0; i < s->group.n_active; i++) {
+    for (int32_t i = 0; i < n; i++) {
         md_ffn_unit *u = &s->unit[i];
         u->mid.have32 = u->mid.have256 = true;
         md_matmul(o, &u->w->down, &u->mid, s->out, job->d);
-        on_out(user, s->group.active[i], u->n, u->row, s->out);
+        on_out(user, expert[i], u->n, u->row, s->out);
     }
 }
 
@@ -275,33 +126,115 @@ void md_ffn_run(const md_ops *o, const md_ffn_job *job, md_rows *in, md_expert_s
     md_matmul(o, &job->w->down, &u.mid, y, job->d);
 }
 
+/* ---- a wave ---- */
+
+typedef struct run_job {
+    const md_ops *o;
+    md_expert_store *store;
+    const md_expert_job *job;
+    md_expert_scratch *s;
+    md_rows *in;
+    float *y;
+    md_expert_seen_fn *on_out;
+    void *user;
+} run_job;
+
+static void give_back(const run_job *r, int32_t n)
+{
+    for (int32_t i = 0; i < n; i++)
+        r->store->release(r->store, r->job->layer, r->s->loaded_id[i]);
+}
+
+/* Moves the pending experts that are there to the units from n on, or else the first of them, for which it waits. Returns how
+ * many units there are now, -1 if an expert cannot be had. */
+static int32_t take_some(const run_job *r, int32_t n, int32_t *n_pending)
+{
+    md_expert_scratch *s = r->s;
+    const int32_t layer = r->job->layer;
+    int32_t kept = 0, begun = n;
+    for (int32_t i = 0; i < *n_pending; i++) {
+        const int32_t e = s->pending[i];
+        if (r->store->ready(r->store, layer, e)) {
+            s->loaded_id[n++] = e;
+            continue;
+        }
+        s->pending[kept++] = e;
+    }
+    if (n == begun) {
+        s->loaded_id[n++] = s->pending[0];
+        memmove(s->pending, s->pending + 1, (size_t)--kept * sizeof *s->pending);
+    }
+    *n_pending = kept;
+    for (; begun < n; begun++) {
+        const md_expert *w = r->store->run(r->store, layer, s->loaded_id[begun]);
+        if (!w) {
+            give_back(r, begun);
+            return -1;
+        }
+        s->unit[begun] = routed_unit(r->job, s, s->loaded_id[begun], w);
+    }
+    return n;
+}
+
+/* Experts expert[0 .. n), ascending; first and last of the layer? The store has been told that they are wanted. */
+static bool run_wave(const run_job *r, const int32_t *expert, int32_t n, bool first, bool last)
+{
+    md_expert_scratch *s = r->s;
+    const md_expert_job *job = r->job;
+    const int64_t n_rows = r->in->n;
+    int32_t n_pending = n, units = 0;
+    memcpy(s->pending, expert, (size_t)n * sizeof *expert);
+    do {
+        const int32_t from = units;
+        units = n_pending > 0 ? take_some(r, from, &n_pending) : from;
+        if (units < 0)
+            return false;
+        const bool shared = last && job->shared && n_pending == 0;
+        if (shared)
+            s->unit[units] = unit_of(job->shared, n_rows, s->group.first[job->n_expert]);
+        if (units - from + shared > 0)
+            md_hidden_run(r->o, s->unit + from, units - from + shared, r->in, s->queue, s->work, s->work_floats);
+    } while (n_pending > 0);
+    if (r->on_out)
+        show_outputs(r->o, job, s, s->loaded_id, units, r->on_out, r->user);
+    const md_expert_wave wave = {.unit = s->unit,
+                                 .n_units = units + (last && job->shared),
+                                 .low = first ? INT32_MIN : expert[0],
+                                 .high = last ? INT32_MAX : expert[n - 1] + 1,
+                                 .first = first,
+                                 .last = last};
+    md_output_run(r->o, job, s, &wave, r->in->x, n_rows, r->y);
+    give_back(r, units);
+    return true;
+}
+
 bool md_experts_run(const md_ops *o, md_expert_store *store, const md_expert_job *job, md_rows *in,
                     md_expert_scratch *s, float *y, md_expert_seen_fn *on_out, void *user)
 {
-    const int64_t n_rows = in->n;
     const md_grouping *g = &s->group;
-    md_group(job->expert, (int32_t)n_rows, job->top_k, job->n_expert, &s->group);
-    if (!take(store, job, s))
-        return false;
-    order_slots(job, s, n_rows);
-    const int32_t n_units = list_units(job, s, n_rows);
-    md_hidden_run(o, s->unit, n_units, in, s->queue, s->work, s->work_floats);
-    if (on_out)
-        show_outputs(o, job, s, on_out, user);
+    s->rows.k = job->x;
+    md_group(job->expert, (int32_t)in->n, job->top_k, job->n_expert, &s->group);
+    order_slots(job, s, in->n);
+    if (store->chosen)
+        store->chosen(store, job->layer, job->expert, job->weight, in->n * job->top_k);
     if (job->others.n_constant > 0)
-        md_pool_run(o->pool, n_rows, 4, mix_items, &(mix_job){.o = o, .job = job, .x = in->x, .mix = s->mix});
-    output_job j = {.o = o,
-                    .job = job,
-                    .s = s,
-                    .x = in->x,
-                    .y = y,
-                    .n_rows = n_rows,
-                    .n_units = n_units,
-                    .columns = columns_of(job->d, md_pool_threads(o->pool)),
-                    .work = s->work_floats};
-    md_pool_run(o->pool, (job->d + STEP - 1) / STEP, (n_rows < 4 ? FEW_COLUMNS : MANY_COLUMNS) / STEP, output_items,
-                &j);
-    for (int32_t i = 0; i < g->n_active; i++)
-        store->release(store, job->layer, g->active[i]);
+        md_pool_run(o->pool, in->n, 4, mix_items, &(mix_job){.o = o, .job = job, .x = in->x, .mix = s->mix});
+    const run_job r = {o, store, job, s, in, y, on_out, user};
+    const int32_t *active = g->active, n = g->n_active;
+    if (store->most == 0 || n <= store->most) {
+        store->want(store, job->layer, active, n);
+        return run_wave(&r, active, n, true, true);
+    }
+    const int32_t most = store->most > 1 ? store->most / 2 : 1; /* the other half is read into meanwhile */
+    store->want(store, job->layer, active, most);
+    for (int32_t at = 0; at < n; at += most) {
+        const int32_t now = n - at < most ? n - at : most, left = n - at - now;
+        if (left > 0 && store->most > 1)
+            store->want(store, job->layer, active + at + now, left < most ? left : most);
+        if (!run_wave(&r, active + at, now, at == 0, left == 0))
+            return false;
+        if (left > 0 && store->most == 1)
+            store->want(store, job->layer, active + at + now, 1);
+    }
     return true;
 }

@@ -6,6 +6,7 @@
 #include "base/status.h"
 #include "model/override.h"
 #include "model/tokenizer_load.h"
+#include "model/stream.h"
 #include "model/weights.h"
 #include "text/vocab.h"
 
@@ -59,7 +60,8 @@ static md_status load(md_model *m, const md_model_args *args, md_error *err)
     if (!m->mapped)
         MD_TRY(md_weights_begin(m, args, err));
     MD_TRY(md_model_bind(m, &hp, err));
-    return m->mapped ? MD_OK : md_weights_finish(m, args, err);
+    MD_TRY(m->mapped ? MD_OK : md_weights_finish(m, args, err));
+    return m->streamed ? md_stream_plan_new(m, err) : MD_OK;
 }
 
 static md_status model_fill(md_model *m, const char *path, const md_model_args *args, md_error *err)
@@ -101,8 +103,14 @@ void md_model_close(md_model *m)
     md_tokenizer_free(m->tokenizer);
     md_gguf_close(m->file);
     md_region_free(&m->weights);
+    md_region_free(&m->elsewhere);
     md_arena_done(&m->arena);
     md_free(m);
+}
+
+bool md_model_streams(const md_model *m)
+{
+    return m->streamed;
 }
 
 const md_model_info *md_model_get_info(const md_model *m)

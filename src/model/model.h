@@ -23,6 +23,9 @@ struct md_model {
     uint64_t read;     /* bytes of weights that were read so far */
     md_region weights; /* owned; none when they stay in the mapped file */
     bool mapped;
+    bool streamed;       /* routed experts stay in the file; their matrices have addresses here, without memory: */
+    md_region elsewhere; /* owned */
+    struct md_stream_plan *stream; /* in the arena: where experts lie (model/stream.h); NULL: they are resident */
     unsigned char *layout; /* (n_tensors) md_layout that a tensor's use allows, or MD_LAYOUT_UNUSED; in the arena */
     uint64_t identity;     /* of the file's contents */
     uint64_t overrides;    /* hash of the metadata overrides, 0: none */

@@ -88,7 +88,9 @@ static void take_ffn(planner *p, const md_model *m, const md_session_args *args,
     take_rows(p, m, &e->rows, pairs, x);
     e->part = take(p, threads * k, sizeof *e->part);
     e->part_weight = floats(p, threads * k);
-    e->loaded = take(p, n, sizeof *e->loaded);
+    e->loaded_id = ints(p, n);
+    e->pending = ints(p, n);
+    e->sum = m->streamed ? take(p, t * max_i64(sp->n_embd, sp->max.expert_embd), sizeof *e->sum) : NULL;
     e->unit = take(p, n + 1, sizeof *e->unit);
     e->queue = take(p, n + 1, sizeof *e->queue);
     e->pair_weight = floats(p, pairs);

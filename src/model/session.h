@@ -10,6 +10,7 @@
 #include "base/pool.h"
 #include "base/sys.h"
 #include "model/model.h"
+#include "model/stream.h"
 #include <medley/engine.h>
 
 /* Rows of one sequence that read keys together. */
@@ -18,6 +19,7 @@
 typedef struct md_row {
     md_seq *seq; /* borrowed */
     int32_t pos;
+    int32_t token; /* -1: an embedding */
     uint8_t want;
     int32_t slot; /* of logits and hidden, or -1 */
     int32_t next; /* the sequence's next row of the step, or -1 */
@@ -107,8 +109,10 @@ struct md_session {
     md_pool *pool;         /* owned */
     md_ops ops;
     md_kv_pool *kv; /* owned */
-    md_resident_store store;
-    void *memory; /* owned: what scratch points into */
+    md_resident_store resident;
+    md_streamed *streamed;    /* owned; NULL: experts are resident */
+    md_expert_store *experts; /* one of the two */
+    void *memory;             /* owned: what scratch points into */
     md_scratch s;
     md_seq *first; /* all sequences and snapshots */
     int32_t n_seqs;

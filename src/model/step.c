@@ -42,7 +42,7 @@ static md_status check_rows(md_session *s, const md_batch *b, md_error *err)
                    "row %d wants logits; this %s has hidden states only", i,
                    sp->output.data ? "session" : "model has no output matrix: it");
         md_row *r = &s->s.row[i];
-        *r = (md_row){.seq = q, .pos = pos, .want = want, .slot = -1, .next = -1};
+        *r = (md_row){.seq = q, .pos = pos, .token = b->token ? b->token[i] : -1, .want = want, .slot = -1, .next = -1};
         if (want & (MD_WANT_LOGITS | MD_WANT_HIDDEN))
             r->slot = n_out++;
         q->pending++;
@@ -297,7 +297,8 @@ md_status md_step_advance(md_session *s, int32_t n_layers, bool *done, md_error 
         md_observe_rows(s, MD_POINT_LAYER_IN, s->next_layer, s->s.x);
         if (!run_layer(s, s->next_layer)) {
             md_step_abandon(s);
-            return md_fail(err, MD_ERR_IO, "an expert of layer %d could not be read", s->next_layer);
+            return md_fail(err, MD_ERR_IO, "an expert of layer %d could not be read: %s", s->next_layer,
+                           s->streamed ? md_streamed_error(s->streamed) : "it is not there");
         }
         if (recursion)
             md_step_round_end(s, s->next_layer);

@@ -117,12 +117,12 @@ static bool run_in_space(md_session *s, const md_ffn_spec *f, const md_expert_jo
 {
     md_expert_seen_fn *seen = md_observed(s, MD_POINT_EXPERT_OUT) ? observe_expert : NULL;
     if (!f->latent_down.data)
-        return md_experts_run(&s->ops, &s->store.store, job, &s->s.in, &s->s.experts, s->s.y, seen, j);
+        return md_experts_run(&s->ops, s->experts, job, &s->s.in, &s->s.experts, s->s.y, seen, j);
     const float *x = s->s.in.x;
     const int64_t n = s->n_rows, d = s->model->spec.n_embd;
     md_matmul(&s->ops, &f->latent_down, &s->s.in, s->s.expert_in, job->d);
     md_rows_set(&s->s.in, s->s.expert_in, n, job->d);
-    if (!md_experts_run(&s->ops, &s->store.store, job, &s->s.in, &s->s.experts, s->s.expert_out, seen, j))
+    if (!md_experts_run(&s->ops, s->experts, job, &s->s.in, &s->s.experts, s->s.expert_out, seen, j))
         return false;
     md_rows_set(&s->s.mid, s->s.expert_out, n, job->d);
     md_matmul(&s->ops, &f->latent_up, &s->s.mid, s->s.y, d);

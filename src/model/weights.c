@@ -7,6 +7,7 @@
 #include "base/sys.h"
 #include "model/checksum.h"
 #include "model/packed.h"
+#include "model/stream.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -14,6 +15,8 @@
 
 /* Below this, starting threads costs more than it saves. */
 #define WORTH_THREADS ((uint64_t)16 << 20)
+/* Pieces between two times that the page cache is emptied of a streamed model's file. */
+#define FORGET_EVERY  4
 
 typedef struct piece {
     uint32_t tensor;
@@ -49,6 +52,8 @@ static bool is_plain(const md_gguf_tensor *t)
 static bool wanted(const md_model *m, size_t i, bool plain)
 {
     const bool is = is_plain(md_gguf_tensor_at(m->file, i));
+    if (m->streamed && md_stream_is(md_gguf_tensor_at(m->file, i)))
+        return false;
     return plain ? is : !is && m->layout[i] != MD_LAYOUT_UNUSED;
 }
 
@@ -137,6 +142,10 @@ static void load_items(void *ctx, int64_t first, int64_t last, int thread)
         if (status != MD_OK)
             fail_once(j, status, &error);
         const uint64_t done = atomic_fetch_add(&j->done, j->piece[i].n) + j->piece[i].n;
+        if (j->m->streamed && i % FORGET_EVERY == 0) {
+            const md_gguf_tensor *t = md_gguf_tensor_at(j->m->file, j->piece[i].tensor);
+            md_in_forget(&j->in[t->part], 0, (size_t)j->in[t->part].n);
+        }
         if (thread == 0 && j->args && j->args->progress && !j->args->progress(j->args->progress_user, done, j->whole)) {
             md_fail(&error, MD_ERR_CANCELLED, "loading was stopped");
             fail_once(j, MD_ERR_CANCELLED, &error);
@@ -221,8 +230,11 @@ static md_status load(md_model *m, const md_model_args *args, bool plain, md_err
         cut(m, plain, &j);
         status = load_all(&j, err);
     }
-    for (int i = 0; j.in && i < md_gguf_n_parts(m->file); i++)
+    for (int i = 0; j.in && i < md_gguf_n_parts(m->file); i++) {
+        if (m->streamed && j.in[i].fd >= 0)
+            md_in_forget(&j.in[i], 0, (size_t)j.in[i].n); /* what was read stays in memory once */
         md_in_close(&j.in[i]);
+    }
     m->read = atomic_load(&j.done);
     pthread_mutex_destroy(&j.lock);
     md_free(j.in);
@@ -239,24 +251,51 @@ static size_t aligned(size_t n)
     return (n + 63) / 64 * 64;
 }
 
+/* Bytes that stay in memory, and of experts that could stay in the file. */
+static void weigh(const md_model *m, size_t *here, size_t *experts)
+{
+    *here = *experts = 0;
+    for (size_t i = 0; i < md_gguf_n_tensors(m->file); i++) {
+        const md_gguf_tensor *t = md_gguf_tensor_at(m->file, i);
+        *(md_stream_is(t) ? experts : here) += aligned(t->bytes);
+    }
+}
+
+static bool decide(const md_model_args *args, size_t here, size_t experts, uint64_t room)
+{
+    const md_stream wish = args ? args->stream : MD_STREAM_AUTO;
+    if (experts == 0 || wish == MD_STREAM_NEVER)
+        return false;
+    return wish == MD_STREAM_ALWAYS || (args && args->memory > 0) || here + experts > room;
+}
+
 md_status md_weights_begin(md_model *m, const md_model_args *args, md_error *err)
 {
-    size_t total = 0;
-    for (size_t i = 0; i < md_gguf_n_tensors(m->file); i++)
-        total += aligned(md_gguf_tensor_at(m->file, i)->bytes);
+    size_t here, experts;
+    weigh(m, &here, &experts);
     const uint64_t room = md_sys_free_memory();
+    m->streamed = decide(args, here, experts, room);
+    if (!m->streamed)
+        here += experts;
     MD_FAIL_IF(
-        total > room, MD_ERR_MEMORY,
+        here > room, MD_ERR_MEMORY,
         "the weights take %.2f GiB and only %.2f GiB of memory is free: leave them in the file (--mmap), which is "
         "slower, or take a smaller model",
-        (double)total / 0x1p30, (double)room / 0x1p30);
-    if (total == 0)
-        return MD_OK;
-    MD_TRY(md_region_new(total, &m->weights, err));
-    size_t at = 0;
+        (double)here / 0x1p30, (double)room / 0x1p30);
+    MD_FAIL_IF(
+        m->streamed && args && args->memory > 0 && here > (uint64_t)args->memory, MD_ERR_MEMORY,
+        "what must stay in memory, all weights but those of routed experts, takes %.1f MiB; only %.1f MiB are allowed",
+        (double)here / 0x1p20, (double)args->memory / 0x1p20);
+    if (here > 0)
+        MD_TRY(md_region_new(here, &m->weights, err));
+    if (m->streamed)
+        MD_TRY(md_region_reserve(experts, &m->elsewhere, err));
+    size_t at = 0, away = 0;
     for (size_t i = 0; i < md_gguf_n_tensors(m->file); i++) {
-        md_gguf_set_data(m->file, i, m->weights.bytes + at);
-        at += aligned(md_gguf_tensor_at(m->file, i)->bytes);
+        const md_gguf_tensor *t = md_gguf_tensor_at(m->file, i);
+        const bool leaves = m->streamed && md_stream_is(t);
+        md_gguf_set_data(m->file, i, leaves ? m->elsewhere.bytes + away : m->weights.bytes + at);
+        *(leaves ? &away : &at) += aligned(t->bytes);
     }
     md_gguf_keep_header(m->file); /* what was touched of the map would count as memory beside the weights */
     return load(m, args, true, err);

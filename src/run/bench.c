@@ -162,6 +162,7 @@ static md_session_args session_args(const bencher *b)
     md_session_args_default(b->m, &s);
     s.kv_type = b->args->kv_type;
     s.isa = b->args->isa;
+    s.memory = b->args->memory;
     s.n_positions = PAGE;
     s.n_rows = b->most_rows;
     s.n_logits = b->most_batch;

@@ -18,7 +18,7 @@ import xml.etree.ElementTree
 
 import terminal
 
-COMMANDS = ['run', 'inspect', 'tokenize', 'detokenize', 'template', 'eval', 'embed', 'upcycle', 'pack', 'bench', 'synth', 'completion', 'help']
+COMMANDS = ['run', 'inspect', 'tokenize', 'detokenize', 'template', 'eval', 'embed', 'upcycle', 'pack', 'bench', 'synth', 'trace', 'completion', 'help']
 
 
 class Skip(Exception):
@@ -333,6 +333,35 @@ def routing_has_the_form_of_the_fixtures(w):
     assert list(o) == ['experts'] and sorted(o['experts']) == ['0', '1']
     for positions in o['experts'].values():
         assert len(positions) == 40 and all(len(p) == 2 == len(set(p)) and max(p) < 8 for p in positions)
+
+
+def trace_of_an_evaluation(w):
+    w.ok('eval', '{moe}', '--token-ids', '{ids}', '--routing-out', 'r.json', '--chunk', 7, '--trace', 'one', '-q')
+    w.ok('eval', '{moe}', '--token-ids', '{ids}', '--step', '--trace', 'two', '-q')
+    routing = json.load(open(os.path.join(w.tmp, 'r.json')))['experts']
+    s = json.loads(w.ok('trace', 'summary', 'one', '--against', 'two', '--json'))
+    assert (s['steps'], s['rows'], s['timed_steps']) == (6, 40, 6) and s['seconds'] > 0, s
+    for layer in s['layers']:
+        chosen = [e for p in routing[str(layer['layer'])] for e in p]
+        assert layer['count'] == [chosen.count(e) for e in range(8)], layer
+        assert layer['choices'] == 80 and layer['divergence'] == 0 and 'hits' not in layer
+        again = sum(len(set(a) & set(b)) for a, b in zip(routing[str(layer['layer'])], routing[str(layer['layer'])][1:]))
+        assert abs(layer['repeated'] - again / 78) < 1e-9, (layer, again)
+    assert s['total']['choices'] == 160 and s['total']['divergence'] == 0
+    parts = json.loads(w.ok('inspect', '{moe}', '--json'))['parts']
+    assert s['layers'][0]['expert_bytes'] * 16 == parts['routed experts']['bytes']
+
+
+def picture_of_a_trace(w):
+    w.ok('trace', 'heatmap', '{trace}', '-o', 'h.svg')
+    w.ok('trace', 'heatmap', '{trace}', '-o', 'h.svg', '--force')
+    svg = xml.etree.ElementTree.parse(os.path.join(w.tmp, 'h.svg')).getroot()
+    ns = '{http://www.w3.org/2000/svg}'
+    assert svg.tag == ns + 'svg'
+    cells = [c for p in svg.iter(ns + 'path') for c in p.get('d').split('M')[1:]]
+    assert len(cells) == 16 == len(set(cells)), cells
+    words = [t.text for t in svg.iter(ns + 'text')]
+    assert 'use of experts (columns) in layers (rows): 10 steps, 40 rows' in words and 'the mean' in words, words
 
 
 def fixtures_agree(w):
@@ -660,7 +689,7 @@ ALL = [
     special_tokens_on_request, bytes_that_are_no_text, one_answer_in_json, same_seed_same_text, prompt_from_everywhere,
     stop_strings_and_limits, raw_text_and_templates, model_without_a_template, logit_bias_forbids_and_forces,
     masked_experts_are_not_used, notes_and_figures_can_be_silenced, logits_do_not_depend_on_chunks_or_threads,
-    routing_has_the_form_of_the_fixtures, fixtures_agree, perplexity, vectors_together_and_apart, outputs_replace_what_was_there,
+    routing_has_the_form_of_the_fixtures, trace_of_an_evaluation, picture_of_a_trace, fixtures_agree, perplexity, vectors_together_and_apart, outputs_replace_what_was_there,
     upcycled_twin_says_the_same, dropped_neurons_are_counted, interrupt_while_writing, terminate_while_writing,
     kill_while_writing, interrupt_an_answer, interrupt_an_evaluation, full_disk, picture_of_a_bench, reader_that_goes_away,
     hostile_answer_on_a_terminal, progress_only_on_terminals, a_chat, chat_is_interrupted_and_left,

@@ -147,7 +147,8 @@ static inline void make_scratch(problem *p)
                              .work_floats = work,
                              .part = calloc((size_t)(THREADS * k), sizeof *s->part),
                              .part_weight = floats_new(THREADS * k, FILL_BITS),
-                             .loaded = calloc(N_EXPERTS, sizeof *s->loaded),
+                             .loaded_id = calloc(N_EXPERTS, sizeof *s->loaded_id),
+                             .pending = calloc(N_EXPERTS, sizeof *s->pending),
                              .unit = calloc(N_EXPERTS + 1, sizeof *s->unit),
                              .queue = calloc(N_EXPERTS + 1, sizeof *s->queue),
                              .pair_weight = floats_new(pairs, FILL_BITS),
@@ -158,7 +159,7 @@ static inline void make_scratch(problem *p)
                              .first = calloc(N_EXPERTS + 1, 4),
                              .row = calloc((size_t)pairs, 4),
                              .slot = calloc((size_t)pairs, 4)};
-    assert_true(s->part && s->loaded && s->unit && s->queue && s->order && s->n_order);
+    assert_true(s->part && s->loaded_id && s->pending && s->unit && s->queue && s->order && s->n_order);
     assert_true(s->group.active && s->group.first && s->group.row && s->group.slot);
 }
 
@@ -233,7 +234,8 @@ static inline void scratch_free(md_expert_scratch *s)
     free(s->work);
     free((void *)s->part);
     free(s->part_weight);
-    free((void *)s->loaded);
+    free(s->loaded_id);
+    free(s->pending);
     free(s->unit);
     free(s->queue);
     free(s->pair_weight);

@@ -8,12 +8,17 @@
 
 static md_status load(void *path, uint64_t *result, md_error *err)
 {
-    return open_and_use(path, 1, result, err);
+    return open_and_use(path, MD_STREAM_AUTO, 1, result, err);
 }
 
 static md_status load_for_threads(void *path, uint64_t *result, md_error *err)
 {
-    return open_and_use(path, 3, result, err);
+    return open_and_use(path, MD_STREAM_AUTO, 3, result, err);
+}
+
+static md_status load_streamed(void *path, uint64_t *result, md_error *err)
+{
+    return open_and_use(path, MD_STREAM_ALWAYS, 1, result, err);
 }
 
 static md_status describe(void *path, uint64_t *result, md_error *err)
@@ -94,6 +99,19 @@ static void describing_and_checking_survive_every_failure(void **state)
     free(path);
 }
 
+/* Three slots a layer, so that experts are read again and again: the answer of resident ones, or a sentence. */
+static void streaming_survives_every_failure(void **state)
+{
+    char *path = copy_of(make_small_model(*state, &small_models[2]));
+    uint64_t resident = 0, streamed = 0;
+    md_error err = {0};
+    whole(load(path, &resident, &err), &err);
+    whole(load_streamed(path, &streamed, &err), &err);
+    assert_true(resident != 0 && resident == streamed);
+    survive("streamed", load_streamed, path, 50, 6);
+    free(path);
+}
+
 /* The system tells how much memory is free through files; reading less of them must not change an answer. */
 static void short_reads_do_not_matter(void **state)
 {
@@ -122,9 +140,13 @@ static void every_cut_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_SCRATCH(every_model_survives_every_failure), IN_SCRATCH(a_split_model_survives_every_failure),
-        IN_SCRATCH(threads_survive_every_failure),      IN_SCRATCH(describing_and_checking_survive_every_failure),
-        IN_SCRATCH(short_reads_do_not_matter),          IN_SCRATCH(every_cut_is_refused),
+        IN_SCRATCH(every_model_survives_every_failure),
+        IN_SCRATCH(a_split_model_survives_every_failure),
+        IN_SCRATCH(threads_survive_every_failure),
+        IN_SCRATCH(describing_and_checking_survive_every_failure),
+        IN_SCRATCH(streaming_survives_every_failure),
+        IN_SCRATCH(short_reads_do_not_matter),
+        IN_SCRATCH(every_cut_is_refused),
     };
     return cmocka_run_group_tests_name("fault/load", tests, NULL, NULL);
 }

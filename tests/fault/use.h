@@ -130,6 +130,7 @@ static inline md_status use_model(const md_model *m, int32_t n_threads, uint64_t
     args.n_threads = n_threads;
     args.n_positions = 256;
     args.n_rows = 16;
+    args.most_slots = 3; /* if experts are streamed */
     TRY(md_session_new(m, &args, &s, err));
     TRY(md_seq_new(s, &q, err));
     *hash = fold(1, prompt.id, prompt.n * sizeof *prompt.id);
@@ -142,11 +143,13 @@ done:
     return status;
 }
 
-static inline md_status open_and_use(const char *path, int32_t n_threads, uint64_t *hash, md_error *err)
+static inline md_status open_and_use(const char *path, md_stream stream, int32_t n_threads, uint64_t *hash,
+                                     md_error *err)
 {
+    const md_model_args args = {.stream = stream};
     md_model *m = NULL;
     md_status status;
-    TRY(md_model_open(path, NULL, &m, err));
+    TRY(md_model_open(path, &args, &m, err));
     TRY(use_model(m, n_threads, hash, err));
 done:
     md_model_close(m);

@@ -143,6 +143,8 @@ typedef struct way {
     const char *isa; /* NULL: the best */
     int threads, chunk, grain;
     bool company; /* rows of another sequence between those of this one */
+    int slots;    /* of a layer whose experts are streamed; 0: all are resident */
+    const char *policy;
 } way;
 
 static uint64_t hash_of(const md_model *m, way w)
@@ -151,6 +153,8 @@ static uint64_t hash_of(const md_model *m, way w)
     md_session_args_default(m, &args);
     args.isa = w.isa;
     args.n_threads = w.threads;
+    args.most_slots = w.slots;
+    args.policy = w.policy;
     args.grain_rows = w.grain;
     args.n_rows = args.n_logits = 2 * N_TOKENS;
     args.n_positions = 4 * N_TOKENS;
@@ -195,12 +199,32 @@ static void same_bits(void **state)
     md_model_close(m);
 }
 
+/* Wherever the experts are, and however few there is room for. */
+static void same_bits_streamed(void **state)
+{
+    static const way ways[] = {{NULL, 2, 1, 0, false, 1, "lru"},      {NULL, 1, N_TOKENS, 0, false, 1, "medley"},
+                               {NULL, 2, 7, 0, true, 2, "lfu"},       {NULL, 3, 33, 1, true, 3, "medley"},
+                               {"scalar", 2, 64, 0, false, 5, "lru"}, {NULL, 2, 1, 0, true, 1 << 20, "medley"}};
+    md_model *resident, *streamed;
+    const md_model_args away = {.stream = MD_STREAM_ALWAYS};
+    OK(md_model_open(fixture("models/%s.gguf", *state), NULL, &resident, err));
+    OK(md_model_open(fixture("models/%s.gguf", *state), &away, &streamed, err));
+    assert_int_equal(md_model_streams(streamed), md_model_get_info(resident)->n_expert > 0);
+    const uint64_t expected = hash_of(resident, (way){NULL, 1, N_TOKENS, 0, false});
+    for (size_t i = 0; i < sizeof ways / sizeof *ways && md_model_streams(streamed); i++)
+        if (hash_of(streamed, ways[i]) != expected)
+            fail_msg("%d slots a layer, chunks of %d%s: other bits", ways[i].slots, ways[i].chunk,
+                     ways[i].company ? ", in company" : "");
+    md_model_close(streamed);
+    md_model_close(resident);
+}
+
 int main(void)
 {
     json_t *index = json_load_file(MD_CONFORMANCE_DIR "/models/index.json", 0, NULL);
     const size_t n = json_array_size(index);
-    struct CMUnitTest *tests = calloc(2 * n + 1, sizeof *tests);
-    char(*names)[2][96] = calloc(n + 1, sizeof *names);
+    struct CMUnitTest *tests = calloc(3 * n + 1, sizeof *tests);
+    char(*names)[3][96] = calloc(n + 1, sizeof *names);
     if (n == 0 || !tests || !names) {
         print_message("1..0 # the golden models are not beside the project\n");
         return 77;
@@ -209,10 +233,12 @@ int main(void)
         const char *name = json_string_value(json_object_get(json_array_get(index, i), "name"));
         snprintf(names[i][0], sizeof names[i][0], "%s", name);
         snprintf(names[i][1], sizeof names[i][1], "%s: same bits", name);
-        tests[2 * i] = (struct CMUnitTest){names[i][0], golden_model, NULL, NULL, (void *)(uintptr_t)name};
-        tests[2 * i + 1] = (struct CMUnitTest){names[i][1], same_bits, NULL, NULL, (void *)(uintptr_t)name};
+        snprintf(names[i][2], sizeof names[i][2], "%s: same bits, streamed", name);
+        tests[3 * i] = (struct CMUnitTest){names[i][0], golden_model, NULL, NULL, (void *)(uintptr_t)name};
+        tests[3 * i + 1] = (struct CMUnitTest){names[i][1], same_bits, NULL, NULL, (void *)(uintptr_t)name};
+        tests[3 * i + 2] = (struct CMUnitTest){names[i][2], same_bits_streamed, NULL, NULL, (void *)(uintptr_t)name};
     }
-    const int failed = _cmocka_run_group_tests("golden", tests, 2 * n, NULL, NULL);
+    const int failed = _cmocka_run_group_tests("golden", tests, 3 * n, NULL, NULL);
     free(tests);
     free(names);
     json_decref(index);

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The store whose experts stay in their files, but for those that lie in slots: some for each layer, as many as a budget allows
+ * and never fewer than one token needs. Which expert leaves a slot is an eviction policy's choice (expert/policy.h); reads go
+ * past the page cache (base/reader.h). Matrices that kernels want in tiles are woven in their slot as they arrive. Nothing is
+ * allocated after md_streamed_new. One thread at a time: the stepping one. */
+#ifndef MD_EXPERT_STREAMED_H
+#define MD_EXPERT_STREAMED_H
+
+#include "expert/expert.h"
+
+/* Where a matrix lies. Not there: bytes 0. */
+typedef struct md_expert_place {
+    int32_t file; /* index into the paths */
+    bool weave;   /* rows in the file, tiles in memory */
+    uint64_t offset;
+    size_t bytes;
+} md_expert_place;
+
+typedef struct md_expert_source {
+    md_expert shape; /* what the store gives, but for the matrices' data */
+    md_expert_place gate, up, down;
+} md_expert_source;
+
+typedef struct md_streamed_args {
+    int32_t n_layer;
+    const int32_t *n_expert;               /* [n_layer] 0: none */
+    const int32_t *top_k;                  /* [n_layer] */
+    const md_expert_source *const *source; /* [n_layer][n_expert]; borrowed for the store's life */
+    const char *const *path;               /* [n_files] */
+    int32_t n_files;
+    size_t bytes;       /* of slots, all layers; SIZE_MAX: as many as there are experts */
+    int32_t most_slots; /* of a layer; 0: no bound but the bytes. For tests */
+    const char *policy; /* NULL: the preferred one */
+} md_streamed_args;
+
+typedef struct md_streamed md_streamed;
+
+/* Bytes of slots with which every layer holds one token's experts, and with which it holds all. */
+void md_streamed_bytes(const md_streamed_args *args, size_t *least, size_t *all);
+/* MD_ERR_MEMORY for fewer bytes than the least. */
+md_status md_streamed_new(const md_streamed_args *args, md_streamed **out, md_error *err) MD_MUST_USE;
+void md_streamed_free(md_streamed *s); /* NULL allowed */
+md_expert_store *md_streamed_store(md_streamed *s);
+
+typedef struct md_streamed_counts {
+    uint64_t hits, misses; /* experts that a layer's rows needed, each once a step: in a slot, or not */
+    uint64_t bytes;        /* read from files */
+    double wait;           /* seconds that steps waited for reads */
+} md_streamed_counts;
+md_streamed_counts md_streamed_get_counts(const md_streamed *s);
+int32_t md_streamed_slots(const md_streamed *s, int32_t layer);
+size_t md_streamed_slot_bytes(const md_streamed *s); /* all of them */
+/* Why an expert could not be had; "" if none was refused. */
+const char *md_streamed_error(const md_streamed *s);
+
+#endif
