@@ -42,12 +42,12 @@ typedef struct md_session_args {
     int64_t memory; /* bytes that the whole process may take: MD_ERR_MEMORY if the estimate exceeds them; where experts
                           * are streamed, their slots get what the rest leaves, 0: of the memory that is free */
     int32_t most_slots; /* of a layer whose experts are streamed; 0: no bound but memory. For tests and measurements */
-    const char
-        *policy; /* which of them leaves a slot: "medley", "lfu", "lru"; NULL: the preferred one. Borrowed during the
-                          * call */
+    /* Who leaves a slot: "medley", "lfu", "lru"; NULL: the preferred one. Borrowed during the call. */
+    const char *policy;
 } md_session_args;
-/* Defaults: all threads, min(trained context, 4096) positions, 256 rows, 1 logits row, 8 sequences, F16. Where the model is
- * not causal: as many rows as positions, and F32, since its keys and values do not outlive the step. */
+/* Defaults: all threads, min(trained context, 4096) positions, 256 rows (512 where experts are streamed), 1 logits row,
+ * 8 sequences, F16. Where the model is not causal: as many rows as positions, and F32, since its keys and values do not
+ * outlive the step. */
 MD_API void md_session_args_default(const md_model *m, md_session_args *args);
 
 /* What a session whose experts are streamed has done so far; zeros for others. */

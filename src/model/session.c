@@ -32,7 +32,7 @@ void md_session_args_default(const md_model *m, md_session_args *args)
 {
     *args = (md_session_args){
         .n_positions = m->spec.n_ctx < DEFAULT_POSITIONS ? m->spec.n_ctx : DEFAULT_POSITIONS,
-        .n_rows = 256,
+        .n_rows = m->streamed ? 512 : 256, /* what is read for a step serves more rows */
         .n_logits = 1,
         .n_sequences = 8,
         .kv_type = m->spec.causal ? MD_KV_F16 : MD_KV_F32,
@@ -99,9 +99,8 @@ static md_status estimate_slots(const md_model *m, const md_session_args *a, md_
     out->weights = m->weights.n;
     out->program = KEPT_BACK + (holds > out->weights ? holds - out->weights : 0);
     const uint64_t fixed = out->weights + out->program + out->kv + out->scratch,
-                   room = a->memory > 0                   ? (uint64_t)a->memory
-                          : free_now > UINT64_MAX - holds ? free_now
-                                                          : free_now + holds;
+                   have = free_now > UINT64_MAX - holds ? free_now : free_now + holds,
+                   room = a->memory > 0 && (uint64_t)a->memory < have ? (uint64_t)a->memory : have;
     MD_FAIL_IF(
         fixed > room || room - fixed < plan->least, MD_ERR_MEMORY,
         "%.1f MiB are needed at least (weights that stay %.1f, one token's experts of every layer %.1f, KV cache %.1f, "
