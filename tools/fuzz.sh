@@ -35,6 +35,7 @@ dictionary() { # NAME
     saved) sources=(fuzz/targets/saved.c src/model/seq_save.c) ;;
     template) sources=(src/text/jinja*.c src/text/chat*.c) ;;
     tokenizer) sources=(src/text/tok*.c src/text/pretok*.c) ;;
+    trace) sources=(src/trace/*) ;;
     *) sources=(src/text/"$1"*.c) ;;
     esac
     grep -ohE '"[^"\\%]{2,48}"' "${sources[@]}" 2>/dev/null | LC_ALL=C sort -u
@@ -46,7 +47,8 @@ fuzz_one() {
     rm -f "$work"/log.*
     local seeds=("fuzz/corpus/$name") options=() timeout=10
     [ "$name" = model ] && timeout=60 # a recipe is opened again for everything that it lacks
-    dictionary "$name" >"$work/dictionary" && options=("-dict=$work/dictionary")
+    dictionary "$name" >"$work/dictionary" || true
+    [ -s "$work/dictionary" ] && options=("-dict=$work/dictionary") # an empty one is an error
     [ -n "${FUZZ_SEED:-}" ] && options+=("-seed=$FUZZ_SEED") # the same inputs in the same order
     [ "$name" = model ] && seeds+=(fuzz/corpus/gguf)
     while [ "$SECONDS" -lt "$end" ] && [ "$found" -lt 5 ]; do
