@@ -105,6 +105,7 @@ static void check_all_ways(const md_synth_spec *spec, md_kv_type kv)
     md_counters first, count;
     const uint64_t expected = run_alone(m, token, (way){1, 64, 0}, kv, &first);
     assert_int_equal(first.rows, N_TOKENS);
+    bool helped = false; /* whoever is free takes work, so on a busy machine a thread may get none of a short run's */
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         const uint64_t hash = run_alone(m, token, ways[i], kv, &count);
         if (hash != expected)
@@ -112,11 +113,12 @@ static void check_all_ways(const md_synth_spec *spec, md_kv_type kv)
                      ways[i].threads, ways[i].chunk, ways[i].grain, (unsigned long long)hash,
                      (unsigned long long)expected);
         assert_int_equal(count.tiles_run, first.tiles_run);
-        for (int t = 0; t < ways[i].threads; t++)
-            assert_true(count.thread_items[t] > 0);
+        for (int t = 1; t < ways[i].threads; t++)
+            helped = helped || count.thread_items[t] > 0;
         if (spec->window > 0)
             assert_true(count.tiles_skipped > 0);
     }
+    assert_true(helped);
     /* Page borders were crossed: more tiles than one for each row and head. */
     const md_model_info *info = md_model_get_info(m);
     assert_true(first.tiles_run > (uint64_t)N_TOKENS * (uint64_t)info->n_head_kv * (uint64_t)info->n_layer);
