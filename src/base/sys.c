@@ -324,6 +324,12 @@ uint64_t md_sys_rss(void)
     return own_status("VmRSS");
 }
 
+uint64_t md_sys_own_memory(void)
+{
+    const uint64_t holds = md_sys_rss(), free_now = md_sys_free_memory();
+    return free_now > MD_SYS_UNBOUNDED - holds ? MD_SYS_UNBOUNDED : free_now + holds;
+}
+
 double md_sys_seconds(void)
 {
     struct timespec t;

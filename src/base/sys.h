@@ -21,6 +21,9 @@ uint64_t md_sys_rss(void);
  * this process and each of its ancestors, limit minus use. Cache that the kernel drops first (inactive_file) is no use.
  * MD_SYS_UNBOUNDED if nothing is known. */
 uint64_t md_sys_free_memory(void);
+/* What this process holds now and can still take. MD_SYS_UNBOUNDED if nothing is known. */
+uint64_t md_sys_own_memory(void);
+
 /* Threads worth starting, at least 1: physical cores (SMT siblings count once) among the CPUs this process may run on,
  * and at most its CPU quota, rounded up. */
 int md_sys_default_threads(void);

@@ -4,8 +4,6 @@
  * median beside it and the spread as a whisker. Plain SVG without scripts or outside fonts. */
 #include "cli/bench.h"
 
-#include "base/file.h"
-
 #include <string.h>
 
 /* Pixels. */
@@ -13,26 +11,6 @@ enum { LEFT = 170, BARS = 560, RIGHT = 130, TOP = 64, ROW = 30, BAR = 18, LEGEND
 
 /* ORDER md_step_part. Colours that stay apart for eyes that see few (Okabe & Ito 2008). */
 static const char *const colours[MD_STEP_N_PARTS] = {"#0072b2", "#56b4e9", "#f0e442", "#e69f00", "#009e73", "#999999"};
-
-/* A model's name may hold anything. */
-static void put_text(md_buf *b, const char *s)
-{
-    md_buf clean = {0};
-    md_cli_clean(&clean, s, strlen(s));
-    for (size_t i = 0; i < clean.len; i++) {
-        const char c = clean.data[i];
-        if (c == '<')
-            md_buf_puts(b, "&lt;");
-        else if (c == '>')
-            md_buf_puts(b, "&gt;");
-        else if (c == '&')
-            md_buf_puts(b, "&amp;");
-        else
-            md_buf_putc(b, c);
-    }
-    b->failed |= clean.failed;
-    md_buf_done(&clean);
-}
 
 static void put_legend(md_buf *b, int y)
 {
@@ -94,9 +72,9 @@ static void put_all(md_buf *out, const md_bench *b, const char *title)
                   "font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
                   width, TOP + n * ROW + LEGEND);
     md_buf_puts(out, "<text x=\"16\" y=\"24\" font-size=\"15\">");
-    put_text(out, title);
+    md_cli_svg_text(out, title);
     md_buf_puts(out, ": tokens a second</text>\n<text x=\"16\" y=\"44\" fill=\"#555\">");
-    put_text(out, m->cpu);
+    md_cli_svg_text(out, m->cpu);
     if (!many_threads)
         md_buf_printf(out, ", threads: %d", (int)md_bench_get_result(b, 0)->n_threads);
     md_buf_printf(out, ", %s kernels</text>\n", m->isa);
@@ -111,14 +89,6 @@ static void put_all(md_buf *out, const md_bench *b, const char *title)
 md_status md_cli_bench_svg(const md_bench *b, const char *title, const char *path, md_error *err)
 {
     md_buf text = {0};
-    md_out *out = NULL;
     put_all(&text, b, title[0] ? title : "a model");
-    md_status status = text.failed ? md_fail_memory(err, "a picture") : md_out_open(path, &out, err);
-    if (status == MD_OK)
-        status = md_out_write(out, text.data, text.len, err);
-    if (status == MD_OK)
-        status = md_out_commit(out, err);
-    md_out_close(out);
-    md_buf_done(&text);
-    return status;
+    return md_cli_svg_save(&text, path, err);
 }

@@ -108,6 +108,12 @@ md_status md_cli_read_all(const char *path, md_buf *out, md_error *err) MD_MUST_
 md_status md_cli_parse_ids(const char *text, size_t n, const char *name, int32_t n_vocab, md_tokens *out,
                            md_error *err) MD_MUST_USE;
 
+/* --- svg.c --- */
+/* Any text, such as a model's name, inside a picture. */
+void md_cli_svg_text(md_buf *b, const char *s);
+/* Writes a picture, which appears whole or not at all, and frees it. */
+md_status md_cli_svg_save(md_buf *text, const char *path, md_error *err) MD_MUST_USE;
+
 /* --- memory.c --- */
 /* "4G", "1.5GiB", "800MB" or, if there is a whole, "60%" of it. name says in errors what the text is. */
 md_status md_cli_parse_size(const char *name, const char *text, uint64_t whole, uint64_t *out,

@@ -48,10 +48,9 @@ md_status md_cli_memory(const md_cli *cli, int64_t *out, md_error *err)
     *out = 0;
     if (!md_opt_given(cli->options, MD_OPT_RUN_MEMORY))
         return MD_OK;
-    const uint64_t free_now = md_sys_free_memory(), holds = md_sys_rss();
     uint64_t bytes;
-    MD_TRY(md_cli_parse_size("--memory", md_opt_text(cli->options, MD_OPT_RUN_MEMORY),
-                             free_now > UINT64_MAX - holds ? free_now : free_now + holds, &bytes, err));
+    MD_TRY(
+        md_cli_parse_size("--memory", md_opt_text(cli->options, MD_OPT_RUN_MEMORY), md_sys_own_memory(), &bytes, err));
     *out = (int64_t)bytes;
     return MD_OK;
 }

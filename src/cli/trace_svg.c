@@ -31,26 +31,6 @@ static void put_colour(md_buf *b, int shade)
     md_buf_printf(b, "#%02x%02x%02x", (unsigned)red, (unsigned)green, (unsigned)blue);
 }
 
-/* A model's name may hold anything. */
-static void put_text(md_buf *b, const char *s)
-{
-    md_buf clean = {0};
-    md_cli_clean(&clean, s, strlen(s));
-    for (size_t i = 0; i < clean.len; i++) {
-        const char c = clean.data[i];
-        if (c == '<')
-            md_buf_puts(b, "&lt;");
-        else if (c == '>')
-            md_buf_puts(b, "&gt;");
-        else if (c == '&')
-            md_buf_puts(b, "&amp;");
-        else
-            md_buf_putc(b, c);
-    }
-    b->failed |= clean.failed;
-    md_buf_done(&clean);
-}
-
 typedef struct picture {
     const md_trace_summary *s;
     int32_t rows, columns; /* layers with experts, most experts of one */
@@ -126,7 +106,7 @@ static void put_all(md_buf *b, const picture *p)
                   "font-size=\"11\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
                   width > 480 ? width : 480, bottom + LEGEND);
     md_buf_puts(b, "<text x=\"16\" y=\"20\" font-size=\"15\">");
-    put_text(b, p->s->info.model[0] ? p->s->info.model : "a model");
+    md_cli_svg_text(b, p->s->info.model[0] ? p->s->info.model : "a model");
     md_buf_printf(b,
                   "</text>\n<text x=\"16\" y=\"38\" fill=\"#555\">use of experts (columns) in layers (rows): %" PRIu64
                   " steps, %" PRIu64 " rows</text>\n",
@@ -155,14 +135,6 @@ md_status md_cli_trace_svg(const md_trace_summary *s, const char *path, md_error
                (long long)cells, MOST_CELLS);
     p.cell = p.columns * CELL <= WIDTH ? CELL : (double)WIDTH / p.columns;
     md_buf text = {0};
-    md_out *out = NULL;
     put_all(&text, &p);
-    md_status status = text.failed ? md_fail_memory(err, "a picture") : md_out_open(path, &out, err);
-    if (status == MD_OK)
-        status = md_out_write(out, text.data, text.len, err);
-    if (status == MD_OK)
-        status = md_out_commit(out, err);
-    md_out_close(out);
-    md_buf_done(&text);
-    return status;
+    return md_cli_svg_save(&text, path, err);
 }

@@ -28,11 +28,6 @@ typedef struct hidden_job {
     int64_t work_floats;
 } hidden_job;
 
-static int64_t round_up(int64_t n, int64_t step)
-{
-    return (n + step - 1) / step * step;
-}
-
 static int64_t least(int64_t a, int64_t b)
 {
     return a < b ? a : b;
@@ -126,11 +121,11 @@ static void cut(md_ffn_unit *u, int64_t aim)
 {
     const md_act_kind kind = md_type_get(u->w->down.type)->act;
     const int64_t block = kind == MD_ACT_Q256 ? 256 : kind == MD_ACT_Q32 ? 32 : 16;
-    const int64_t most = least(round_up(aim, block), STRETCH), pieces = (u->width + most - 1) / most,
+    const int64_t most = least(md_round_up(aim, block), STRETCH), pieces = (u->width + most - 1) / most,
                   panels = (u->n + PANEL - 1) / PANEL;
-    u->stretch = round_up((u->width + pieces - 1) / pieces, block);
+    u->stretch = md_round_up((u->width + pieces - 1) / pieces, block);
     u->stretches = (u->width + u->stretch - 1) / u->stretch;
-    u->panel = panels > 0 ? least(round_up((u->n + panels - 1) / panels, 4), PANEL) : PANEL;
+    u->panel = panels > 0 ? least(md_round_up((u->n + panels - 1) / panels, 4), PANEL) : PANEL;
     u->items = (u->n + u->panel - 1) / u->panel * u->stretches;
 }
 

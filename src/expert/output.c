@@ -29,11 +29,6 @@ typedef struct output_job {
     int64_t columns; /* most of an item */
 } output_job;
 
-static int64_t round_up(int64_t n, int64_t step)
-{
-    return (n + step - 1) / step * step;
-}
-
 static int64_t clamp(int64_t n, int64_t low, int64_t high)
 {
     return n < low ? low : n > high ? high : n;
@@ -48,7 +43,7 @@ static int64_t products_of(int64_t n_rows, int64_t top_k)
 /* Most columns of an item: a thread gets four items or more. */
 static int64_t columns_of(int64_t d, int n_threads)
 {
-    return clamp(round_up(d / ((int64_t)4 * n_threads), STEP), MANY_COLUMNS, MOST_COLUMNS);
+    return clamp(md_round_up(d / ((int64_t)4 * n_threads), STEP), MANY_COLUMNS, MOST_COLUMNS);
 }
 
 int64_t md_output_work(int64_t n_rows, int64_t top_k, int64_t d, int n_threads)

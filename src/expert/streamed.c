@@ -56,11 +56,10 @@ struct md_streamed {
 
 /* ---- sizes ---- */
 
-/* Room for n bytes that begin anywhere in a file: whole blocks around them. */
+/* Room for n bytes that begin anywhere in a file. */
 static size_t room_of(size_t n)
 {
-    const size_t block = MD_READER_ALIGN;
-    return n == 0 ? 0 : (n + 2 * (block - 1)) / block * block;
+    return md_reader_room(MD_READER_ALIGN - 1, n);
 }
 
 static const md_expert_place *place_of(const md_expert_source *s, int matrix)
@@ -453,11 +452,6 @@ md_streamed_counts md_streamed_get_counts(const md_streamed *s)
 int32_t md_streamed_slots(const md_streamed *s, int32_t layer)
 {
     return s->layer[layer].n;
-}
-
-size_t md_streamed_slot_bytes(const md_streamed *s)
-{
-    return s->memory.n;
 }
 
 const char *md_streamed_error(const md_streamed *s)

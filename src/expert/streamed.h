@@ -50,7 +50,6 @@ typedef struct md_streamed_counts {
 } md_streamed_counts;
 md_streamed_counts md_streamed_get_counts(const md_streamed *s);
 int32_t md_streamed_slots(const md_streamed *s, int32_t layer);
-size_t md_streamed_slot_bytes(const md_streamed *s); /* all of them */
 /* Why an expert could not be had; "" if none was refused. */
 const char *md_streamed_error(const md_streamed *s);
 

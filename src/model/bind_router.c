@@ -109,8 +109,6 @@ md_status md_bind_router(const md_binder *b, md_spec *s, md_ffn_spec *f)
     f->choice_mean = b->hp->n_expert_used;
     f->rounds = x->rounds;
     f->rounds_inner = x->rounds_inner;
-    f->widths = x->widths;
-    f->n_widths = x->n_width;
     f->route_first = !s->routed;
     s->routed = true;
     MD_TRY(vector(b, in_layer(b, "ffn_exp_threshold.weight", name), false, e, 1, 1, &f->router.threshold));

@@ -70,7 +70,7 @@ static bool matches(const char *pattern, size_t stem, const char *name, size_t n
 }
 
 /* blk.L.ffn_gate.E.weight: one expert of an early Mixtral file. */
-static bool is_legacy_expert(const char *name, size_t n)
+bool md_is_legacy_expert(const char *name, size_t n)
 {
     int dots = 0;
     bool digit_part = false;
@@ -84,7 +84,7 @@ static bool is_legacy_expert(const char *name, size_t n)
 
 md_part md_part_of(const char *name, size_t n)
 {
-    if (is_legacy_expert(name, n))
+    if (md_is_legacy_expert(name, n))
         return MD_PART_ROUTED;
     for (size_t i = 0; i < sizeof part_rows / sizeof *part_rows; i++) {
         const char *pattern = part_rows[i].name, *dot = strrchr(pattern, '.');

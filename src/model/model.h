@@ -47,6 +47,8 @@ md_status md_info_fill(const md_gguf *g, const md_arch *arch, md_arena *arena, m
                        md_error *err) MD_MUST_USE;
 /* Which part a tensor of any family counts as. */
 md_part md_part_of(const char *name, size_t n);
+/* One expert's own tensor, blk.L.ffn_gate.E.weight, as early files have them. */
+bool md_is_legacy_expert(const char *name, size_t n);
 /* Of a file whose tensor data is mapped. */
 uint64_t md_model_identity(const md_gguf *g);
 void md_note(md_model *m, const char *fmt, ...) MD_PRINTF(2, 3);

@@ -95,11 +95,10 @@ static md_kv_layer *kv_layers(const md_model *m)
 static md_status estimate_slots(const md_model *m, const md_session_args *a, md_memory *out, md_error *err)
 {
     const md_stream_plan *plan = m->stream;
-    const uint64_t holds = md_sys_rss(), free_now = md_sys_free_memory();
+    const uint64_t holds = md_sys_rss(), have = md_sys_own_memory();
     out->weights = m->weights.n;
     out->program = KEPT_BACK + (holds > out->weights ? holds - out->weights : 0);
     const uint64_t fixed = out->weights + out->program + out->kv + out->scratch,
-                   have = free_now > UINT64_MAX - holds ? free_now : free_now + holds,
                    room = a->memory > 0 && (uint64_t)a->memory < have ? (uint64_t)a->memory : have;
     MD_FAIL_IF(
         fixed > room || room - fixed < plan->least, MD_ERR_MEMORY,

@@ -144,8 +144,6 @@ typedef struct md_ffn_spec {
     int32_t expert_embd;              /* what experts read and give: D, or the width of a latent space */
     md_weight latent_down, latent_up; /* into that space (expert_embd, D) and out of it; data NULL: there is none */
     md_expert_others others;          /* the experts that are no FFN; E counts them */
-    const int32_t *widths;            /* (n_widths) that experts have, each once; n_widths 0: all are expert_width */
-    int32_t n_widths;
     /* routers that remember */
     int32_t choice_mean; /* where experts choose tokens of a whole sequence: experts a token has on average */
     bool route_first;    /* no layer with experts comes before */

@@ -16,12 +16,12 @@ static bool ends_with(md_str s, const char *end)
 
 bool md_stream_is(const md_gguf_tensor *t)
 {
-    if (t->n_dims < 2 || !ends_with(t->name, ".weight") || md_part_of(t->name.s, t->name.n) != MD_PART_ROUTED)
-        return false;
     if (t->n_dims == 2) /* one tensor an expert, as early files have it */
-        return !memmem(t->name.s, t->name.n, "_exps.", 6);
-    return ends_with(t->name, "ffn_gate_exps.weight") || ends_with(t->name, "ffn_up_exps.weight") ||
-           ends_with(t->name, "ffn_down_exps.weight") || ends_with(t->name, "ffn_gate_up_exps.weight");
+        return ends_with(t->name, ".weight") && md_is_legacy_expert(t->name.s, t->name.n);
+    return t->n_dims > 2 &&
+           (ends_with(t->name, "ffn_gate_exps.weight") || ends_with(t->name, "ffn_up_exps.weight") ||
+            ends_with(t->name, "ffn_down_exps.weight") || ends_with(t->name, "ffn_gate_up_exps.weight")) &&
+           md_part_of(t->name.s, t->name.n) == MD_PART_ROUTED;
 }
 
 typedef struct plan_job {

@@ -11,16 +11,11 @@
 /* Weight rows that kernels take together; shares are whole steps. */
 #define STEP       16
 
-static int64_t round_up(int64_t n, int64_t step)
-{
-    return (n + step - 1) / step * step;
-}
-
 int64_t md_share_rows(const md_ops *o, int64_t k, int64_t t)
 {
     if (o->grain_rows > 0)
         return o->grain_rows;
-    const int64_t row = (k > 0 ? k : 1) * (t > 0 ? t : 1), rows = round_up(LEAST_WORK / row + 1, STEP);
+    const int64_t row = (k > 0 ? k : 1) * (t > 0 ? t : 1), rows = md_round_up(LEAST_WORK / row + 1, STEP);
     return t < 4 || rows > MANY_LEAST ? rows : MANY_LEAST;
 }
 
@@ -79,7 +74,7 @@ static void matmul_items(void *ctx, int64_t first, int64_t last, int thread)
 void md_matmul_parts(const md_ops *o, const md_matmul_part *part, int n, md_rows *x)
 {
     const int64_t least = md_share_rows(o, x->k, x->n);
-    matmul_job j = {.o = o, .part = part, .x = x, .step = o->grain_rows > 0 ? round_up(least, MD_TILE_ROWS) : STEP};
+    matmul_job j = {.o = o, .part = part, .x = x, .step = o->grain_rows > 0 ? md_round_up(least, MD_TILE_ROWS) : STEP};
     int64_t items = 0;
     for (int i = 0; i < n; i++) {
         if (part[i].w->data)

@@ -28,6 +28,12 @@ typedef struct md_weight {
     const float *bias;  /* (N), or NULL */
 } md_weight;
 
+/* n >= 0 up to the next multiple of step. */
+static inline int64_t md_round_up(int64_t n, int64_t step)
+{
+    return (n + step - 1) / step * step;
+}
+
 typedef void md_mul_fn(const md_product *m);
 /* The kernel that multiplies a weight. */
 static inline md_mul_fn *md_weight_mul(const md_kern *k, const md_weight *w)

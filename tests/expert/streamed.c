@@ -4,9 +4,9 @@
  * when the file goes bad. */
 #include "dtype/tile.h"
 #include "expert/streamed.h"
+#include "support/scratch.h"
 #include "support/synth_model.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,7 +14,7 @@
 enum { LAYERS = 3, EXPERTS = 6, TOP_K = 2, ROWS = 16, COLS = 256, ODD = 37 };
 
 typedef struct world {
-    char path[64];
+    const char *path;    /* in the test's folder */
     unsigned char *file; /* what the file holds */
     size_t n;
     md_expert_source source[LAYERS][EXPERTS];
@@ -39,9 +39,9 @@ static md_expert_place next_place(world *w, const md_weight *m, bool weave)
 }
 
 /* Layer 0: woven as it arrives, gate, up and down; layer 1: without experts; layer 2: rows as they are, no gate. */
-static void world_init(world *w)
+static void world_init(world *w, const char *folder)
 {
-    *w = (world){.n = ODD};
+    *w = (world){.n = ODD, .path = scratch_path(folder, "experts")};
     for (int l = 0; l < LAYERS; l++) {
         w->n_expert[l] = l == 1 ? 0 : EXPERTS;
         w->top_k[l] = l == 1 ? 0 : TOP_K;
@@ -62,11 +62,10 @@ static void world_init(world *w)
     w->file = malloc(w->n);
     for (size_t i = 0; i < w->n; i++)
         w->file[i] = (unsigned char)(i * 2654435761u >> 13);
-    snprintf(w->path, sizeof w->path, "/tmp/medley-streamed-XXXXXX");
-    const int fd = mkstemp(w->path);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, w->file, w->n), (ssize_t)w->n);
-    close(fd);
+    FILE *f = fopen(w->path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(w->file, 1, w->n, f), w->n);
+    assert_int_equal(fclose(f), 0);
     w->paths[0] = w->path;
     w->args = (md_streamed_args){.n_layer = LAYERS,
                                  .n_expert = w->n_expert,
@@ -79,7 +78,6 @@ static void world_init(world *w)
 
 static void world_done(world *w)
 {
-    unlink(w->path);
     free(w->file);
 }
 
@@ -129,10 +127,9 @@ static void use(const world *w, md_streamed *s, int32_t layer, const int32_t *ex
 
 static void gives_what_the_file_holds(void **state)
 {
-    (void)state;
     static const char *const policies[] = {"medley", "lfu", "lru"};
     world w;
-    world_init(&w);
+    world_init(&w, *state);
     for (int32_t slots = TOP_K; slots <= EXPERTS; slots++)
         for (size_t p = 0; p < sizeof policies / sizeof *policies; p++) {
             md_streamed *s;
@@ -160,9 +157,8 @@ static void gives_what_the_file_holds(void **state)
 
 static void bytes_become_slots(void **state)
 {
-    (void)state;
     world w;
-    world_init(&w);
+    world_init(&w, *state);
     size_t least, all;
     md_error error;
     md_streamed *s;
@@ -191,9 +187,8 @@ static void bytes_become_slots(void **state)
 /* What is wanted or in use stays, whatever comes; what cannot have a slot is refused, not given wrong. */
 static void what_is_in_use_stays(void **state)
 {
-    (void)state;
     world w;
-    world_init(&w);
+    world_init(&w, *state);
     w.args.most_slots = TOP_K;
     md_streamed *s;
     OK(md_streamed_new(&w.args, &s, err));
@@ -213,9 +208,8 @@ static void what_is_in_use_stays(void **state)
 
 static void a_file_that_changed_is_refused(void **state)
 {
-    (void)state;
     world w;
-    world_init(&w);
+    world_init(&w, *state);
     w.args.most_slots = TOP_K;
     md_streamed *s;
     OK(md_streamed_new(&w.args, &s, err));
@@ -235,10 +229,10 @@ static void a_file_that_changed_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gives_what_the_file_holds),
-        cmocka_unit_test(bytes_become_slots),
-        cmocka_unit_test(what_is_in_use_stays),
-        cmocka_unit_test(a_file_that_changed_is_refused),
+        IN_SCRATCH(gives_what_the_file_holds),
+        IN_SCRATCH(bytes_become_slots),
+        IN_SCRATCH(what_is_in_use_stays),
+        IN_SCRATCH(a_file_that_changed_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

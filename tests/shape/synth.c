@@ -2,37 +2,16 @@
  *
  * Test models: each family has the tensors and keys of real files, the same spec gives the same bytes, every type of
  * matrix comes out finite and of the right size, and specs that make no sense are refused by field. */
-#include "support/fixtures.h"
-#include "support/scratch.h"
+#include "made.h"
 
 #include "base/mem.h"
-#include "format/gguf.h"
 #include <math.h>
 #include <medley/unstable/synth.h>
 #include <string.h>
 
-static md_error err;
-
-#define OK(x)                                    \
-    do {                                         \
-        if ((x) != MD_OK)                        \
-            fail_msg("%s: %s", #x, err.message); \
-    } while (0)
-
-static md_gguf *make(void **state, const md_synth_spec *spec)
-{
-    const char *path = scratch_path(*state, "x.gguf");
-    md_gguf *g;
-    OK(md_synth_write(spec, path, &err));
-    OK(md_gguf_open(path, MD_GGUF_MAP, &g, &err));
-    return g;
-}
-
 static void expect_tensor(const md_gguf *g, const char *name, int n_dims, int64_t d0, int64_t d1, int64_t d2)
 {
-    const md_gguf_tensor *t = md_gguf_find_tensor(g, name);
-    if (!t)
-        fail_msg("tensor %s is missing", name);
+    const md_gguf_tensor *t = tensor(g, name);
     if (t->n_dims != n_dims || t->dim[0] != d0 || t->dim[1] != d1 || t->dim[2] != d2)
         fail_msg("tensor %s is [%d %d %d]", name, (int)t->dim[0], (int)t->dim[1], (int)t->dim[2]);
 }

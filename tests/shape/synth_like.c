@@ -2,40 +2,13 @@
  *
  * Random models with the shapes of public ones: sizes, types and keys, the same bytes for any number of threads, values
  * without a mean, and routers that spread tokens evenly or as skewed as asked. */
-#include "support/fixtures.h"
-#include "support/scratch.h"
+#include "made.h"
 
 #include "base/mem.h"
-#include "format/gguf.h"
 #include <math.h>
 #include <medley/engine.h>
 #include <medley/unstable/synth.h>
 #include <string.h>
-
-static md_error err;
-
-#define OK(x)                                    \
-    do {                                         \
-        if ((x) != MD_OK)                        \
-            fail_msg("%s: %s", #x, err.message); \
-    } while (0)
-
-static md_gguf *make(void **state, const md_synth_spec *spec)
-{
-    const char *path = scratch_path(*state, "x.gguf");
-    md_gguf *g;
-    OK(md_synth_write(spec, path, &err));
-    OK(md_gguf_open(path, MD_GGUF_MAP, &g, &err));
-    return g;
-}
-
-static const md_gguf_tensor *tensor(const md_gguf *g, const char *name)
-{
-    const md_gguf_tensor *t = md_gguf_find_tensor(g, name);
-    if (!t)
-        fail_msg("tensor %s is missing", name);
-    return t;
-}
 
 static void expect(const md_gguf *g, const char *name, md_type type, int64_t d0, int64_t d1, int64_t d2)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Products with tiles of the types with blocks of 256 (docs/numerics.md, section 4). Lanes are rows. One or two tokens: codes
- * are unpacked in registers and used at once, so that a matrix streams from memory. More: a strip of columns of up to 64 tokens
- * is packed, then each pair of tiles is unpacked block by block into the first-level cache and meets four tokens at a time;
- * between strips the sums wait in the output. Blocks are taken in ascending order in all of them, so the bits are equal.
- * No allocation: a strip lies on the stack (about 150 KB). */
+ * are unpacked in registers and used at once, so that a matrix streams from memory. More: each pair of tiles is unpacked block by
+ * block into the first-level cache and meets up to 64 tokens, four at a time, whose codes are read where they lie; between strips
+ * of columns the sums wait in the output. Blocks are taken in ascending order in all of them, so the bits are equal. No
+ * allocation: what a strip's tokens need beside their codes lies on the stack (about 20 KB). */
 #include "kern/x86/tiles256_unpack.h"
 
 /* Tokens and blocks of a strip. */
@@ -200,7 +200,7 @@ typedef struct unpacked256 {
     scales256 s[2];
 } unpacked256;
 
-static void pack_strip(const md_product *m, shape256 p, int64_t t0, int n_t, int64_t b0, int n_b, strip256 *a)
+static void find_strip(const md_product *m, shape256 p, int64_t t0, int n_t, int64_t b0, int n_b, strip256 *a)
 {
     const int64_t n_blocks = m->act->k / 256;
     for (int t = 0; t < n_t; t++)
@@ -348,7 +348,7 @@ static void many_rows(const md_product *m, const many256 *type)
         const int n_t = m->n_rows - t0 < PANEL ? (int)(m->n_rows - t0) : PANEL;
         for (int64_t b0 = 0; b0 < n_blocks; b0 += STRIP) {
             const int n_b = n_blocks - b0 < STRIP ? (int)(n_blocks - b0) : STRIP;
-            pack_strip(m, type->shape, t0, n_t, b0, n_b, &a);
+            find_strip(m, type->shape, t0, n_t, b0, n_b, &a);
             int64_t r = m->first;
             for (; r + 16 <= m->last; r += 16)
                 strip_rows(m, type, 2, r, t0, n_t, b0, n_b, &a);
