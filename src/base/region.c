@@ -39,6 +39,27 @@ md_status md_region_reserve(size_t n, md_region *out, md_error *err)
     return MD_OK;
 }
 
+/* Bytes that a thread takes at a time. */
+#define TAKE_BYTES ((size_t)8 << 20)
+
+static void take_items(void *ctx, int64_t first, int64_t last, int thread)
+{
+    (void)thread;
+    const md_region *r = ctx;
+    const size_t from = (size_t)first * TAKE_BYTES, to = (size_t)last * TAKE_BYTES < r->n ? (size_t)last * TAKE_BYTES : r->n;
+#ifdef MADV_POPULATE_WRITE
+    if (madvise(r->bytes + from, to - from, MADV_POPULATE_WRITE) == 0)
+        return;
+#endif
+    for (size_t at = from; at < to; at += MD_REGION_PAGE) /* where pages are large that is all of them, else a start */
+        *(volatile unsigned char *)(r->bytes + at) = 0;
+}
+
+void md_region_take(const md_region *r, md_pool *pool)
+{
+    md_pool_run(pool, (int64_t)((r->n + TAKE_BYTES - 1) / TAKE_BYTES), 1, take_items, (void *)(uintptr_t)r);
+}
+
 void md_region_free(md_region *r)
 {
     if (r->bytes)

@@ -9,6 +9,9 @@
 #include <math.h>
 #include <string.h>
 
+/* Experts of a wave. While one runs, the next is read; a small one leaves more slots to what is already there. */
+#define MOST_OF_WAVE 8
+
 int64_t md_expert_work(int64_t n_rows, int64_t top_k, int64_t d, int n_threads)
 {
     const int64_t floats = md_output_work(n_rows, top_k, d, n_threads), half = md_hidden_work();
@@ -225,7 +228,7 @@ bool md_experts_run(const md_ops *o, md_expert_store *store, const md_expert_job
         store->want(store, job->layer, active, n);
         return run_wave(&r, active, n, true, true);
     }
-    const int32_t most = store->most > 1 ? store->most / 2 : 1; /* the other half is read into meanwhile */
+    const int32_t half = store->most > 1 ? store->most / 2 : 1, most = half < MOST_OF_WAVE ? half : MOST_OF_WAVE;
     store->want(store, job->layer, active, most);
     for (int32_t at = 0; at < n; at += most) {
         const int32_t now = n - at < most ? n - at : most, left = n - at - now;

@@ -2,11 +2,12 @@
  *
  * The store whose experts stay in their files, but for those that lie in slots: some for each layer, as many as a budget allows
  * and never fewer than one token needs. Which expert leaves a slot is an eviction policy's choice (expert/policy.h); reads go
- * past the page cache (base/reader.h). Matrices that kernels want in tiles are woven in their slot as they arrive. Nothing is
+ * past the page cache (base/reader.h). Matrices that kernels want in tiles are woven in their slot before they run. Nothing is
  * allocated after md_streamed_new. One thread at a time: the stepping one. */
 #ifndef MD_EXPERT_STREAMED_H
 #define MD_EXPERT_STREAMED_H
 
+#include "base/pool.h"
 #include "expert/expert.h"
 
 /* Where a matrix lies. Not there: bytes 0. */
@@ -32,6 +33,7 @@ typedef struct md_streamed_args {
     size_t bytes;       /* of slots, all layers; SIZE_MAX: as many as there are experts */
     int32_t most_slots; /* of a layer; 0: no bound but the bytes. For tests */
     const char *policy; /* NULL: the preferred one */
+    md_pool *pool;      /* borrowed for the store's life: weaves, takes memory */
 } md_streamed_args;
 
 typedef struct md_streamed md_streamed;
@@ -44,7 +46,7 @@ void md_streamed_free(md_streamed *s); /* NULL allowed */
 md_expert_store *md_streamed_store(md_streamed *s);
 
 typedef struct md_streamed_counts {
-    uint64_t hits, misses; /* experts that a layer's rows needed, each once a step: in a slot, or not */
+    uint64_t hits, misses; /* experts that a layer's rows needed, each once a step: in a slot, or read for it */
     uint64_t bytes;        /* read from files */
     double wait;           /* seconds that steps waited for reads */
 } md_streamed_counts;

@@ -159,6 +159,7 @@ static md_status open_store(md_session *s, uint64_t slots, md_error *err)
     args.bytes = (size_t)slots;
     args.most_slots = s->args.most_slots;
     args.policy = s->args.policy;
+    args.pool = s->pool;
     MD_TRY(md_streamed_new(&args, &s->streamed, err));
     s->experts = md_streamed_store(s->streamed);
     return MD_OK;

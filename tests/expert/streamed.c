@@ -74,10 +74,12 @@ static void world_init(world *w, const char *folder)
                                  .path = w->paths,
                                  .n_files = 1,
                                  .bytes = SIZE_MAX};
+    OK(md_pool_new(2, &w->args.pool, err));
 }
 
 static void world_done(world *w)
 {
+    md_pool_free(w->args.pool);
     free(w->file);
 }
 
