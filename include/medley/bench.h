@@ -29,6 +29,7 @@ typedef struct md_bench_args {
     int32_t n_rows;      /* most rows of a step, so how a long prompt is cut, 1 to 65536 */
     bool measure_memory; /* what memory can do, too, about half a second before and after a test [true] */
     int64_t memory;      /* as in md_session_args, for models whose experts are streamed [0] */
+    md_read_ahead read_ahead;
     md_kv_type kv_type;
     const char *isa;          /* as in md_session_args */
     md_progress_fn *progress; /* may be NULL; unit: runs */

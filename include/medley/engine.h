@@ -27,6 +27,10 @@ typedef struct md_adapter md_adapter; /* a low-rank change of weights that a seq
 typedef enum md_kv_type { MD_KV_F32, MD_KV_F16, MD_KV_Q8_0 } md_kv_type;
 MD_API const char *md_kv_type_name(md_kv_type t);
 
+/* Guessing which experts the next layer needs, and reading them while the disk has nothing better to do. Results do not depend on
+ * it. AUTO: as long as steps are faster with it than without, which is tried again and again. */
+typedef enum md_read_ahead { MD_READ_AHEAD_AUTO, MD_READ_AHEAD_OFF, MD_READ_AHEAD_ALWAYS } md_read_ahead;
+
 typedef struct md_session_args {
     int32_t n_threads;   /* >= 1; 0: physical cores within cpuset and CPU quota */
     int32_t n_positions; /* KV room of all sequences together, in positions; rounded up to whole pages of 64 */
@@ -44,18 +48,41 @@ typedef struct md_session_args {
     int32_t most_slots; /* of a layer whose experts are streamed; 0: no bound but memory. For tests and measurements */
     /* Who leaves a slot: "medley", "lfu", "lru"; NULL: the preferred one. Borrowed during the call. */
     const char *policy;
+    md_read_ahead read_ahead; /* of streamed experts, before a step asks for them */
 } md_session_args;
 /* Defaults: all threads, min(trained context, 4096) positions, 256 rows (512 where experts are streamed), 1 logits row,
  * 8 sequences, F16. Where the model is not causal: as many rows as positions, and F32, since its keys and values do not
  * outlive the step. */
 MD_API void md_session_args_default(const md_model *m, md_session_args *args);
 
+/* Kinds of guesses: the next layer's router on the present state, experts that followed those just chosen, the last token's. */
+typedef enum md_stream_guess {
+    MD_STREAM_ROUTER,
+    MD_STREAM_AFFINITY,
+    MD_STREAM_LAST,
+    MD_STREAM_N_GUESSES
+} md_stream_guess;
+MD_API const char *md_stream_guess_name(md_stream_guess g); /* "router"; never NULL */
+
 /* What a session whose experts are streamed has done so far; zeros for others. */
 typedef struct md_stream_counts {
-    uint64_t hits, misses;   /* experts that a layer's rows needed, each once a step: in a slot, or not */
-    uint64_t bytes;          /* read from files */
-    double wait;             /* seconds that steps waited for them */
+    uint64_t hits,
+        misses;     /* experts that a layer's rows needed, each once a step: in a slot or read ahead, or read for it */
+    uint64_t bytes; /* read from files */
+    double wait;    /* seconds that steps waited for them */
     uint64_t slots, experts; /* of all layers */
+
+    /* Experts read ahead; those of them that a step then needed, and of these those that were still being read; those that left
+     * their slot unused. */
+    uint64_t ahead, ahead_used, ahead_late, ahead_wasted;
+    /* Of steps of at most 16 rows in which reading ahead was tried: experts that were not there when they were named, those of
+     * them that were then chosen (precision: right / named), and all that were chosen and had not been there (recall: right /
+     * needed). */
+    uint64_t guess_named[MD_STREAM_N_GUESSES], guess_right[MD_STREAM_N_GUESSES];
+    uint64_t needed;
+    double step_ahead,
+        step_plain;  /* seconds of a step's layers of late with the better way to read ahead, without; 0: not tried */
+    bool ahead_pays; /* as far as is known */
 } md_stream_counts;
 MD_API void md_session_stream_counts(const md_session *s, md_stream_counts *out);
 

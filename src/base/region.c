@@ -46,7 +46,8 @@ static void take_items(void *ctx, int64_t first, int64_t last, int thread)
 {
     (void)thread;
     const md_region *r = ctx;
-    const size_t from = (size_t)first * TAKE_BYTES, to = (size_t)last * TAKE_BYTES < r->n ? (size_t)last * TAKE_BYTES : r->n;
+    const size_t from = (size_t)first * TAKE_BYTES,
+                 to = (size_t)last * TAKE_BYTES < r->n ? (size_t)last * TAKE_BYTES : r->n;
 #ifdef MADV_POPULATE_WRITE
     if (madvise(r->bytes + from, to - from, MADV_POPULATE_WRITE) == 0)
         return;

@@ -172,6 +172,7 @@ static md_status measure(md_cli *cli, const md_model *m, md_bench **out, md_erro
     md_bench_args args;
     md_bench_args_default(&args);
     MD_TRY(md_cli_memory(cli, &args.memory, err));
+    args.read_ahead = (md_read_ahead)md_opt_int(o, MD_OPT_READ_AHEAD);
     args.prompt = prompt.item;
     args.n_prompt = prompt.n;
     args.generate = generate.item;

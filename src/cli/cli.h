@@ -160,6 +160,8 @@ typedef struct md_cli_figures {
     char numerics_key[256];
 } md_cli_figures;
 void md_cli_show_figures(const md_cli *cli, const md_cli_figures *f);
+/* What a session with streamed experts did; NULL if memory is out. */
+json_t *md_cli_json_stream(const md_stream_counts *c);
 json_t *md_cli_json_figures(const md_cli_figures *f); /* NULL when memory is out */
 
 #endif

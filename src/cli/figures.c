@@ -11,6 +11,11 @@ static double rate(int64_t n, double seconds)
     return seconds > 0.0 ? (double)n / seconds : 0.0;
 }
 
+static double share(uint64_t part, uint64_t whole)
+{
+    return whole > 0 ? (double)part / (double)whole : 0.0;
+}
+
 /* What streaming did; nothing where experts are resident. */
 static void show_stream(const md_cli *cli, const md_stream_counts *c)
 {
@@ -20,8 +25,19 @@ static void show_stream(const md_cli *cli, const md_stream_counts *c)
         md_cli_note(cli,
                     "experts: room for %" PRIu64 " of %" PRIu64 " | %.1f %% of %" PRIu64
                     " uses were there | read %s | waited %.2f s",
-                    c->slots, c->experts, uses > 0 ? 100.0 * (double)c->hits / (double)uses : 100.0, uses,
+                    c->slots, c->experts, uses > 0 ? 100.0 * share(c->hits, uses) : 100.0, uses,
                     md_cli_bytes(read, sizeof read, c->bytes), c->wait);
+    char timing[96] = "";
+    if (c->step_ahead > 0.0 && c->step_plain > 0.0)
+        snprintf(timing, sizeof timing, " | %.2f ms a token with it, %.2f without: %s", 1e3 * c->step_ahead,
+                 1e3 * c->step_plain, c->ahead_pays ? "on" : "off");
+    if (c->ahead > 0)
+        md_cli_note(cli,
+                    "read ahead: %" PRIu64 " experts | %" PRIu64 " were used, %" PRIu64
+                    " not | the router's guesses: %.0f %% "
+                    "right%s",
+                    c->ahead, c->ahead_used, c->ahead_wasted,
+                    100.0 * share(c->guess_right[MD_STREAM_ROUTER], c->guess_named[MD_STREAM_ROUTER]), timing);
 }
 
 void md_cli_show_figures(const md_cli *cli, const md_cli_figures *f)
@@ -36,6 +52,30 @@ void md_cli_show_figures(const md_cli *cli, const md_cli_figures *f)
                 rate(f->n_generated, f->generate_seconds), md_cli_bytes(memory, sizeof memory, md_sys_peak_rss()),
                 (int)f->n_threads, seed, f->logits_hash, f->numerics_key);
     show_stream(cli, &f->stream);
+}
+
+/* Each kind of guess: how many of its experts were chosen, how many of those chosen it named. */
+static json_t *json_guesses(const md_stream_counts *c)
+{
+    json_t *o = json_object();
+    for (int g = 0; o && g < MD_STREAM_N_GUESSES; g++)
+        if (json_object_set_new(o, md_stream_guess_name((md_stream_guess)g),
+                                json_pack("{s:f, s:f}", "precision", share(c->guess_right[g], c->guess_named[g]),
+                                          "recall", share(c->guess_right[g], c->needed))) != 0) {
+            json_decref(o);
+            o = NULL;
+        }
+    return o;
+}
+
+json_t *md_cli_json_stream(const md_stream_counts *c)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:{s:I, s:I, s:I, s:I, s:f, s:f, s:b, s:o}}", "slots",
+                     (json_int_t)c->slots, "experts", (json_int_t)c->experts, "hits", (json_int_t)c->hits, "misses",
+                     (json_int_t)c->misses, "bytes_read", (json_int_t)c->bytes, "wait_seconds", c->wait, "ahead",
+                     "read", (json_int_t)c->ahead, "used", (json_int_t)c->ahead_used, "late", (json_int_t)c->ahead_late,
+                     "wasted", (json_int_t)c->ahead_wasted, "step_seconds", c->step_ahead, "step_seconds_without",
+                     c->step_plain, "pays", c->ahead_pays, "guesses", json_guesses(c));
 }
 
 json_t *md_cli_json_figures(const md_cli_figures *f)
@@ -53,11 +93,7 @@ json_t *md_cli_json_figures(const md_cli_figures *f)
         return NULL;
     }
     const md_stream_counts *c = &f->stream;
-    json_t *stream = c->experts == 0 ? NULL
-                                     : json_pack("{s:I, s:I, s:I, s:I, s:I, s:f}", "slots", (json_int_t)c->slots,
-                                                 "experts", (json_int_t)c->experts, "hits", (json_int_t)c->hits,
-                                                 "misses", (json_int_t)c->misses, "bytes_read", (json_int_t)c->bytes,
-                                                 "wait_seconds", c->wait);
+    json_t *stream = c->experts == 0 ? NULL : md_cli_json_stream(c);
     if (o && c->experts > 0 && json_object_set_new(o, "streaming", stream) != 0) {
         json_decref(o);
         return NULL;

@@ -76,7 +76,9 @@ static void arrived(md_streamed *s, md_read *read)
         at->state = MD_SLOT_FAILED;
     }
     s->counts.bytes += read->n;
-    if (--at->unread == 0 && at->state == MD_SLOT_READING)
+    if (--at->unread == 0 && at->dropped)
+        at->state = MD_SLOT_EMPTY;
+    else if (at->unread == 0 && at->state == MD_SLOT_READING)
         at->state = MD_SLOT_ARRIVED;
 }
 
@@ -86,15 +88,20 @@ void md_slots_take_arrivals(md_streamed *s)
         arrived(s, r);
 }
 
+bool md_slots_wait(md_streamed *s)
+{
+    const double began = md_sys_seconds();
+    md_read *r = md_reader_done(s->reader, true);
+    if (r)
+        arrived(s, r);
+    s->counts.wait += md_sys_seconds() - began;
+    return r != NULL;
+}
+
 bool md_slot_finish(md_streamed *s, md_slot *at)
 {
-    if (at->state == MD_SLOT_READING) {
-        const double began = md_sys_seconds();
-        md_read *r;
-        while (at->unread > 0 && (r = md_reader_done(s->reader, true)))
-            arrived(s, r);
-        s->counts.wait += md_sys_seconds() - began;
-    }
+    while (at->state == MD_SLOT_READING && at->unread > 0 && md_slots_wait(s))
+        ;
     if (at->state == MD_SLOT_ARRIVED) {
         weave(s, at);
         at->state = MD_SLOT_PRESENT;

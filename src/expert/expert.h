@@ -28,7 +28,12 @@ struct md_expert_store {
     /* Tells what a layer's router chose, before `want`: expert, weight [n], rows after each other; ids outside of the layer's FFNs
      * count for nothing. NULL: it does not care. */
     void (*chosen)(md_expert_store *s, int32_t layer, const int32_t *expert, const float *weight, int64_t n);
-    int32_t most; /* experts of a layer that it can hold at once, what is wanted included; 0: all of them */
+    /* Takes a guess of what rows will choose at layer `guess`, the next one with experts: expert [n], rows after each other, each
+     * row's likeliest first; n 0: no idea. To be called once a layer, when reads for the present one are under way. NULL: it does
+     * not care. */
+    void (*expect)(md_expert_store *s, const int32_t *expert, int64_t n);
+    int32_t guess; /* -1: a guess is not worth making now */
+    int32_t most;  /* experts of a layer that it can hold at once, what is wanted included; 0: all of them */
 };
 
 /* All experts where they are, e.g. in a mapped file. table: (n_layer) pointers to (E) experts, NULL for layers without;
@@ -113,6 +118,9 @@ typedef struct md_expert_job {
     const float *weight;        /* (T, K) */
     const md_ffn_job *shared;   /* added last, or NULL */
     const float *shared_weight; /* (T), or NULL: ones */
+    void (*meanwhile)(
+        void *user); /* runs once when the store knows what is wanted and before it is waited for; or NULL */
+    void *meanwhile_user;
 } md_expert_job;
 
 /* y (T, D) = sum over a row's experts, ascending by id, of weight * expert(row), then the shared one's. on_out, if given, sees

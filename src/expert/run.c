@@ -226,10 +226,14 @@ bool md_experts_run(const md_ops *o, md_expert_store *store, const md_expert_job
     const int32_t *active = g->active, n = g->n_active;
     if (store->most == 0 || n <= store->most) {
         store->want(store, job->layer, active, n);
+        if (job->meanwhile)
+            job->meanwhile(job->meanwhile_user);
         return run_wave(&r, active, n, true, true);
     }
     const int32_t half = store->most > 1 ? store->most / 2 : 1, most = half < MOST_OF_WAVE ? half : MOST_OF_WAVE;
     store->want(store, job->layer, active, most);
+    if (job->meanwhile)
+        job->meanwhile(job->meanwhile_user);
     for (int32_t at = 0; at < n; at += most) {
         const int32_t now = n - at < most ? n - at : most, left = n - at - now;
         if (left > 0 && store->most > 1)

@@ -10,8 +10,12 @@
 #include "expert/streamed_inner.h"
 
 #include "base/status.h"
+#include "base/sys.h"
 
 #include <string.h>
+
+/* Experts of a layer that are read ahead at most. */
+enum { MOST_AHEAD = 8 };
 
 void md_streamed_fail(md_streamed *s, const md_error *error)
 {
@@ -51,8 +55,10 @@ static void begin_reads(md_streamed *s, md_slot *at)
 
 static void empty(md_streamed *s, md_slot *at)
 {
+    s->counts.ahead_wasted += at->ahead;
     s->layer[at->layer].where[at->expert] = -1;
     at->state = MD_SLOT_EMPTY;
+    at->ahead = false;
 }
 
 /* A slot that another expert may have; NULL if there is none. due_too: those that still run in this step may go, the last of them
@@ -82,19 +88,37 @@ static md_slot *free_slot(md_streamed *s, int32_t layer, bool due_too)
     return at;
 }
 
-static bool bring(md_streamed *s, int32_t layer, int32_t expert, bool due_too)
+/* Reads an expert into a slot. */
+static void bring(md_streamed *s, md_slot *at, int32_t layer, int32_t expert, bool ahead)
 {
-    md_slot *at = free_slot(s, layer, due_too);
-    if (!at)
-        return false; /* run says so */
     at->layer = layer;
     at->expert = expert;
-    at->wanted = at->brought = true;
-    at->ahead = false;
-    s->counts.misses++;
+    at->wanted = true; /* what is read ahead stays until its layer's rows have chosen */
+    at->brought = !ahead;
+    at->ahead = ahead;
+    at->dropped = false;
     s->layer[layer].where[expert] = (int32_t)(at - s->layer[layer].slot);
+    *(ahead ? &s->counts.ahead : &s->counts.misses) += 1;
     begin_reads(s, at);
-    return true;
+}
+
+/* Are there slots of a layer that wait for nothing but the end of reads which nobody needs? */
+static bool some_dropped(const md_layer_slots *l)
+{
+    for (int32_t i = 0; i < l->n; i++)
+        if (l->slot[i].state == MD_SLOT_READING && !l->slot[i].wanted && l->slot[i].users == 0)
+            return true;
+    return false;
+}
+
+/* For the step under way, which cannot do without; run says so if there is no slot. */
+static void bring_needed(md_streamed *s, int32_t layer, int32_t expert)
+{
+    md_slot *at = free_slot(s, layer, true);
+    while (!at && some_dropped(&s->layer[layer]) && md_slots_wait(s))
+        at = free_slot(s, layer, true);
+    if (at)
+        bring(s, at, layer, expert, false);
 }
 
 static bool files_as_they_were(md_streamed *s)
@@ -111,6 +135,22 @@ static bool files_as_they_were(md_streamed *s)
 
 /* ---- operations ---- */
 
+/* A step asks for what is in a slot, or on its way into one. */
+static void ask_for(md_streamed *s, md_slot *at)
+{
+    at->wanted = true;
+    if (!at->ahead)
+        return;
+    at->ahead = false;
+    s->counts.ahead_used++;
+    if (at->state != MD_SLOT_READING)
+        return;
+    s->counts.ahead_late++;
+    for (int m = 0; m < MD_MATRICES; m++)
+        if (md_place_of(&s->source[at->layer][at->expert], m)->bytes > 0)
+            (void)md_reader_promote(s->reader, &at->read[m]);
+}
+
 static void want(md_expert_store *store, int32_t layer, const int32_t *expert, int32_t n)
 {
     md_streamed *s = (md_streamed *)store;
@@ -121,17 +161,21 @@ static void want(md_expert_store *store, int32_t layer, const int32_t *expert, i
         md_slot *at = md_slot_of(s, layer, expert[i]);
         missing += at == NULL;
         if (at)
-            at->wanted = true;
+            ask_for(s, at);
     }
     if (missing > 0 && !files_as_they_were(s))
         return;
     for (int32_t i = 0; i < n && missing > 0; i++)
         if (!md_slot_of(s, layer, expert[i]))
-            bring(s, layer, expert[i], true);
+            bring_needed(s, layer, expert[i]);
     /* What runs later in this step comes early where nothing that still runs has to leave for it. */
-    for (int32_t e = 0; e < l->n_expert && l->n < l->n_expert; e++)
-        if (l->due[e] && !md_slot_of(s, layer, e) && !bring(s, layer, e, false))
+    for (int32_t e = 0; e < l->n_expert && l->n < l->n_expert; e++) {
+        md_slot *at = l->due[e] && !md_slot_of(s, layer, e) ? free_slot(s, layer, false) : NULL;
+        if (at)
+            bring(s, at, layer, e, false);
+        else if (l->due[e] && !md_slot_of(s, layer, e))
             break;
+    }
 }
 
 static bool ready(md_expert_store *store, int32_t layer, int32_t expert)
@@ -164,17 +208,45 @@ static void release(md_expert_store *store, int32_t layer, int32_t expert)
     s->layer[layer].due[expert] = false;
 }
 
-/* What a step that failed still wanted is wanted no more, and what could not be read is tried again. */
-static void begin_layer(md_streamed *s, md_layer_slots *l)
+/* ---- between layers ---- */
+
+/* What was read ahead for nothing and has not begun need not begin. */
+static void drop_reads(md_streamed *s, md_slot *at)
 {
+    const md_expert_source *source = &s->source[at->layer][at->expert];
+    int32_t cancelled = 0;
+    for (int m = 0; m < MD_MATRICES; m++)
+        cancelled += md_place_of(source, m)->bytes > 0 && md_reader_cancel(s->reader, &at->read[m]);
+    if (cancelled == 0)
+        return; /* all is on its way: let it come */
+    at->unread -= cancelled;
+    empty(s, at);
+    if (at->unread > 0) {
+        at->state = MD_SLOT_READING;
+        at->dropped = true;
+    }
+}
+
+/* What a step that failed still wanted is wanted no more, and what could not be read is tried again. */
+static int32_t begin_layer(md_streamed *s, md_layer_slots *l, const int32_t *expert, int64_t n)
+{
+    int32_t needed = 0;
     memset(l->due, 0, (size_t)l->n_expert * sizeof *l->due);
+    for (int64_t i = 0; i < n; i++)
+        if (expert[i] >= 0 && expert[i] < l->n_expert) {
+            needed += !l->due[expert[i]];
+            l->due[expert[i]] = true;
+        }
     for (int32_t i = 0; i < l->n; i++) {
         md_slot *at = &l->slot[i];
         at->wanted = at->users > 0;
         at->brought = false;
         if (at->state == MD_SLOT_FAILED && at->unread == 0)
             empty(s, at);
+        else if (at->state == MD_SLOT_READING && at->ahead && !l->due[at->expert])
+            drop_reads(s, at);
     }
+    return needed;
 }
 
 static void chosen(md_expert_store *store, int32_t layer, const int32_t *expert, const float *weight, int64_t n)
@@ -182,19 +254,84 @@ static void chosen(md_expert_store *store, int32_t layer, const int32_t *expert,
     md_streamed *s = (md_streamed *)store;
     md_layer_slots *l = &s->layer[layer];
     md_slots_take_arrivals(s);
-    begin_layer(s, l);
+    s->last_needed = begin_layer(s, l, expert, n);
+    s->last_routed = layer;
     for (int64_t i = 0; i < n; i++)
-        if (expert[i] >= 0 && expert[i] < l->n_expert) {
+        if (expert[i] >= 0 && expert[i] < l->n_expert)
             md_policy_use(s->policy, layer, expert[i], weight[i]);
-            l->due[expert[i]] = true;
-        }
     if (layer + 1 == s->n_layer)
         md_policy_step(s->policy);
+    md_ahead_chosen(s->ahead, layer, expert, n, md_sys_seconds());
+    store->guess = md_ahead_trying(s->ahead) ? md_ahead_target(s->ahead) : -1;
+}
+
+/* A slot of a layer whose turn comes, for an expert that nearly all rows together surely need: its last one's, which the step
+ * would take as well. */
+static md_slot *slot_behind(md_streamed *s, int32_t layer, int32_t expert)
+{
+    md_layer_slots *l = &s->layer[layer];
+    md_slot *last = NULL;
+    for (int32_t i = 0; i < l->n; i++) {
+        md_slot *at = &l->slot[i];
+        if (at->state == MD_SLOT_EMPTY)
+            return at;
+        if ((at->state == MD_SLOT_PRESENT || at->state == MD_SLOT_ARRIVED) && !at->wanted && at->users == 0 &&
+            at->expert > expert && (!last || at->expert > last->expert))
+            last = at;
+    }
+    if (last)
+        empty(s, last);
+    return last;
+}
+
+/* Rows that need most experts of a layer need most of the next one's: its first ones come early. */
+static void expect_many(md_streamed *s)
+{
+    const int32_t layer = md_ahead_next(s->ahead, s->last_routed);
+    const md_layer_slots *l = &s->layer[layer];
+    if (layer <= s->last_routed || s->last_needed < l->n_expert / 4 * 3)
+        return;
+    if (!files_as_they_were(s))
+        return;
+    for (int32_t e = 0, n = 0; e < l->n_expert && n < MOST_AHEAD; e++) {
+        if (md_slot_of(s, layer, e))
+            continue;
+        md_slot *at = slot_behind(s, layer, e);
+        if (!at)
+            return;
+        bring(s, at, layer, e, true);
+        n++;
+    }
+}
+
+static void expect(md_expert_store *store, const int32_t *expert, int64_t n)
+{
+    md_streamed *s = (md_streamed *)store;
+    const int32_t layer = md_ahead_target(s->ahead);
+    int32_t pick[MOST_AHEAD];
+    if (layer < 0) {
+        expect_many(s);
+        return;
+    }
+    if (n > 0)
+        md_ahead_router(s->ahead, expert, n);
+    for (int32_t e = 0; e < s->layer[layer].n_expert; e++)
+        s->absent[e] = !md_slot_of(s, layer, e);
+    const int32_t picked = md_ahead_pick(s->ahead, s->absent, pick, MOST_AHEAD);
+    if (picked > 0 && !files_as_they_were(s))
+        return;
+    for (int32_t i = 0; i < picked; i++) {
+        md_slot *at = free_slot(s, layer, false);
+        if (!at)
+            return;
+        bring(s, at, layer, pick[i], true);
+    }
 }
 
 md_expert_store md_streamed_operations(void)
 {
-    return (md_expert_store){.want = want, .ready = ready, .run = run, .release = release, .chosen = chosen};
+    return (md_expert_store){
+        .want = want, .ready = ready, .run = run, .release = release, .chosen = chosen, .expect = expect, .guess = -1};
 }
 
 /* ---- what it tells ---- */
@@ -206,7 +343,9 @@ md_expert_store *md_streamed_store(md_streamed *s)
 
 md_streamed_counts md_streamed_get_counts(const md_streamed *s)
 {
-    return s->counts;
+    md_streamed_counts c = s->counts;
+    c.guesses = md_ahead_get_figures(s->ahead);
+    return c;
 }
 
 int32_t md_streamed_slots(const md_streamed *s, int32_t layer)

@@ -8,6 +8,7 @@
 #define MD_EXPERT_STREAMED_H
 
 #include "base/pool.h"
+#include "expert/ahead.h"
 #include "expert/expert.h"
 
 /* Where a matrix lies. Not there: bytes 0. */
@@ -33,13 +34,16 @@ typedef struct md_streamed_args {
     size_t bytes;       /* of slots, all layers; SIZE_MAX: as many as there are experts */
     int32_t most_slots; /* of a layer; 0: no bound but the bytes. For tests */
     const char *policy; /* NULL: the preferred one */
-    md_pool *pool;      /* borrowed for the store's life: weaves, takes memory */
+    md_ahead_mode read_ahead;
+    md_pool *pool; /* borrowed for the store's life: weaves, takes memory */
 } md_streamed_args;
 
 typedef struct md_streamed md_streamed;
 
 /* Bytes of slots with which every layer holds one token's experts, and with which it holds all. */
 void md_streamed_bytes(const md_streamed_args *args, size_t *least, size_t *all);
+/* Bytes of what it keeps beside slots. */
+size_t md_streamed_tables(const md_streamed_args *args);
 /* MD_ERR_MEMORY for fewer bytes than the least. */
 md_status md_streamed_new(const md_streamed_args *args, md_streamed **out, md_error *err) MD_MUST_USE;
 void md_streamed_free(md_streamed *s); /* NULL allowed */
@@ -49,6 +53,10 @@ typedef struct md_streamed_counts {
     uint64_t hits, misses; /* experts that a layer's rows needed, each once a step: in a slot, or read for it */
     uint64_t bytes;        /* read from files */
     double wait;           /* seconds that steps waited for reads */
+    /* Experts read before a step asked for them; those of them that a step then asked for, which count as hits, and of these
+     * those that were still being read; those that left a slot unused. */
+    uint64_t ahead, ahead_used, ahead_late, ahead_wasted;
+    md_ahead_figures guesses;
 } md_streamed_counts;
 md_streamed_counts md_streamed_get_counts(const md_streamed *s);
 int32_t md_streamed_slots(const md_streamed *s, int32_t layer);

@@ -7,6 +7,7 @@
 
 #include "base/reader.h"
 #include "base/region.h"
+#include "expert/ahead.h"
 #include "expert/policy.h"
 #include "expert/streamed.h"
 
@@ -27,6 +28,7 @@ typedef struct md_slot {
     bool wanted;    /* by the step under way */
     bool brought;   /* by the step under way, and did not run yet */
     bool ahead;     /* read before it was asked for, and not asked for since */
+    bool dropped;   /* nobody waits for what is still in flight */
     int32_t unread; /* matrices */
     unsigned char *bytes;
     md_expert w;
@@ -51,11 +53,15 @@ struct md_streamed {
     int32_t *where;                      /* owned */
     bool *due;                           /* owned */
     int32_t *candidate, *candidate_slot; /* owned, [most slots of a layer] */
-    size_t tile_bytes;                   /* the largest tile */
-    unsigned char *tile;                 /* owned, [threads][tile_bytes] on their way */
-    md_region memory;                    /* owned: what slots hold */
-    md_reader *reader;                   /* owned */
-    md_policy *policy;                   /* owned */
+    md_ahead *ahead;                     /* owned */
+    int32_t last_routed; /* the layer whose rows are under way, and how many of its experts they chose */
+    int32_t last_needed;
+    bool *absent;        /* owned, [most experts of a layer] */
+    size_t tile_bytes;   /* the largest tile */
+    unsigned char *tile; /* owned, [threads][tile_bytes] on their way */
+    md_region memory;    /* owned: what slots hold */
+    md_reader *reader;   /* owned */
+    md_policy *policy;   /* owned */
     md_streamed_counts counts;
     bool failed;
     md_error error;
@@ -88,6 +94,8 @@ void md_streamed_fail(md_streamed *s, const md_error *error);
 
 /* Takes what was read since (arrive.c). */
 void md_slots_take_arrivals(md_streamed *s);
+/* Waits for the next read that ends; false if none is under way. */
+bool md_slots_wait(md_streamed *s);
 /* Waits until a slot is read, and makes it present; false if it cannot be. */
 bool md_slot_finish(md_streamed *s, md_slot *at);
 

@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "base/status.h"
 
-enum { DEPTH = 16 };
+enum { DEPTH = 16, BACKGROUND = 4 };
 
 /* ---- sizes ---- */
 
@@ -35,6 +35,11 @@ void md_streamed_bytes(const md_streamed_args *args, size_t *least, size_t *all)
         *least += one * (size_t)least_slots(args, l);
         *all += one * (size_t)args->n_expert[l];
     }
+}
+
+size_t md_streamed_tables(const md_streamed_args *args)
+{
+    return md_ahead_bytes(args->n_layer, args->n_expert, args->top_k);
 }
 
 /* Every layer gets one token's experts, and of the rest the same share of its others. */
@@ -66,9 +71,10 @@ void md_slots_share(const md_streamed_args *a, md_layer_slots *layer)
 static md_status take_memory(md_streamed *s, const md_streamed_args *a, md_error *err)
 {
     size_t slots = 0, experts = 0, bytes = 0, tile = 1;
-    int32_t most = 1;
+    int32_t most = 1, most_experts = 1;
     for (int32_t l = 0; l < s->n_layer; l++) {
         const md_layer_slots *at = &s->layer[l];
+        most_experts = at->n_expert > most_experts ? at->n_expert : most_experts;
         slots += (size_t)at->n;
         experts += (size_t)at->n_expert;
         bytes += at->bytes * (size_t)at->n;
@@ -85,9 +91,10 @@ static md_status take_memory(md_streamed *s, const md_streamed_args *a, md_error
     s->candidate = md_calloc((size_t)most, sizeof *s->candidate);
     s->candidate_slot = md_calloc((size_t)most, sizeof *s->candidate_slot);
     s->due = md_calloc(experts + 1, sizeof *s->due);
+    s->absent = md_calloc((size_t)most_experts, sizeof *s->absent);
     s->tile_bytes = (tile + 63) / 64 * 64;
     s->tile = md_calloc((size_t)md_pool_threads(s->pool), s->tile_bytes);
-    if (!s->slot || !s->where || !s->due || !s->candidate || !s->candidate_slot || !s->tile)
+    if (!s->slot || !s->where || !s->due || !s->absent || !s->candidate || !s->candidate_slot || !s->tile)
         return md_fail_memory(err, "the slots of experts");
     if (bytes == 0)
         return MD_OK;
@@ -129,7 +136,7 @@ static int32_t most_at_once(const md_streamed *s)
 
 static md_status fill(md_streamed *s, const md_streamed_args *a, md_error *err)
 {
-    const md_reader_args reader = {.depth = DEPTH, .direct = true};
+    const md_reader_args reader = {.depth = DEPTH, .background = BACKGROUND, .direct = true};
     s->source = a->source;
     s->pool = a->pool;
     s->n_layer = a->n_layer;
@@ -141,11 +148,14 @@ static md_status fill(md_streamed *s, const md_streamed_args *a, md_error *err)
     MD_TRY(take_memory(s, a, err));
     lay_out(s);
     MD_TRY(md_reader_new(&reader, &s->reader, err));
+    if (s->memory.bytes)
+        (void)md_reader_register(s->reader, s->memory.bytes, s->memory.n); /* keeps it from being swapped out, too */
     for (int32_t i = 0; i < a->n_files; i++) {
         int32_t file;
         MD_TRY(md_reader_add_file(s->reader, a->path[i], &file, err));
     }
     MD_TRY(md_policy_new(a->policy ? a->policy : md_policy_names()[0], a->n_layer, a->n_expert, &s->policy, err));
+    MD_TRY(md_ahead_new(a->read_ahead, a->n_layer, a->n_expert, a->top_k, &s->ahead, err));
     for (int32_t l = 0; l < s->n_layer; l++)
         if (s->layer[l].n > 0)
             md_policy_room(s->policy, l, s->layer[l].n);
@@ -180,14 +190,15 @@ void md_streamed_free(md_streamed *s)
         return;
     md_reader_free(s->reader); /* waits for what is in flight */
     md_policy_free(s->policy);
+    md_ahead_free(s->ahead);
     md_region_free(&s->memory);
     md_free(s->tile);
     md_free(s->candidate);
     md_free(s->candidate_slot);
     md_free(s->where);
     md_free(s->due);
+    md_free(s->absent);
     md_free(s->slot);
     md_free(s->layer);
     md_free(s);
 }
-

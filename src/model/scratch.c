@@ -103,6 +103,20 @@ static void take_ffn(planner *p, const md_model *m, const md_session_args *args,
     e->group.slot = ints(p, pairs);
 }
 
+/* What a guess of the next layer's routing needs, where experts are read as they are needed. */
+static void take_guess(planner *p, const md_model *m, const md_session_args *args, md_scratch *s)
+{
+    const md_spec *sp = &m->spec;
+    const int64_t g = args->n_rows < MD_AHEAD_ROWS ? args->n_rows : MD_AHEAD_ROWS;
+    if (!m->streamed)
+        return;
+    s->guess_in = floats(p, g * sp->n_embd);
+    take_rows(p, m, &s->guess_rows, g, sp->n_embd);
+    s->guess_logits = floats(p, g * sp->max.expert);
+    s->guess_expert = ints(p, g * sp->max.pick);
+    s->guess_weight = floats(p, sp->max.pick);
+}
+
 static void take_attention(planner *p, const md_model *m, const md_session_args *args, md_scratch *s)
 {
     const md_maxima *x = &m->spec.max;
@@ -187,6 +201,7 @@ size_t md_scratch_plan(const md_model *m, const md_session_args *args, md_scratc
     s->expert = ints(&p, sp->n_layer * t * sp->max.pick);
     s->weight = floats(&p, sp->n_layer * t * sp->max.pick);
     take_ffn(&p, m, args, s);
+    take_guess(&p, m, args, s);
     take_routers(&p, m, args, s);
     s->logits = floats(&p, sp->output.data && !args->hidden_only ? (int64_t)args->n_logits * sp->n_vocab : 0);
     s->hidden = floats(&p, (int64_t)args->n_logits * d);

@@ -65,6 +65,7 @@ static md_status settle(const md_model *m, const md_session_args *args, md_sessi
     MD_TRY(check_range("the number of logits rows", out->n_logits, 1, out->n_rows, err));
     MD_TRY(check_range("the number of sequences", out->n_sequences, 1, 1 << 20, err));
     MD_TRY(check_range("the KV type", out->kv_type, MD_KV_F32, MD_KV_Q8_0, err));
+    MD_TRY(check_range("reading ahead", out->read_ahead, MD_READ_AHEAD_AUTO, MD_READ_AHEAD_ALWAYS, err));
     MD_TRY(check_range("the number of slots", out->most_slots, 0, 1 << 20, err));
     MD_TRY(check_range("the grain", out->grain_rows, 0, 1 << 20, err));
     MD_FAIL_IF(!md_kern_get(out->isa), MD_ERR_ARGUMENT, "there are no kernels '%s' on this machine", out->isa);
@@ -88,29 +89,6 @@ static md_kv_layer *kv_layers(const md_model *m)
     return l;
 }
 
-/* Memory that is kept back where experts take what is left: threads' stacks, reads under way, what a program around us does. */
-#define KEPT_BACK ((uint64_t)24 << 20)
-
-/* What slots may take, of a bound or of the memory that is free; the rest of `out` is filled in. */
-static md_status estimate_slots(const md_model *m, const md_session_args *a, md_memory *out, md_error *err)
-{
-    const md_stream_plan *plan = m->stream;
-    const uint64_t holds = md_sys_rss(), have = md_sys_own_memory();
-    out->weights = m->weights.n;
-    out->program = KEPT_BACK + (holds > out->weights ? holds - out->weights : 0);
-    const uint64_t fixed = out->weights + out->program + out->kv + out->scratch,
-                   room = a->memory > 0 && (uint64_t)a->memory < have ? (uint64_t)a->memory : have;
-    MD_FAIL_IF(
-        fixed > room || room - fixed < plan->least, MD_ERR_MEMORY,
-        "%.1f MiB are needed at least (weights that stay %.1f, one token's experts of every layer %.1f, KV cache %.1f, "
-        "scratch %.1f, program %.1f) but only %.1f MiB are allowed: give more memory or ask for a smaller context",
-        (double)(fixed + plan->least) / 0x1p20, (double)out->weights / 0x1p20, (double)plan->least / 0x1p20,
-        (double)out->kv / 0x1p20, (double)out->scratch / 0x1p20, (double)out->program / 0x1p20, (double)room / 0x1p20);
-    out->slots = room - fixed < plan->all ? room - fixed : plan->all;
-    out->total = fixed + out->slots;
-    return MD_OK;
-}
-
 static md_status estimate(const md_model *m, const md_session_args *a, const md_kv_layer *layers, md_memory *out,
                           md_error *err)
 {
@@ -126,7 +104,7 @@ static md_status estimate(const md_model *m, const md_session_args *a, const md_
         .scratch = md_scratch_plan(m, a, &plan, NULL),
     };
     if (m->streamed)
-        return estimate_slots(m, a, out, err);
+        return md_session_estimate_slots(m, a, out, err);
     out->total = out->weights + out->kv + out->scratch;
     MD_FAIL_IF(
         a->memory > 0 && out->total > (uint64_t)a->memory, MD_ERR_MEMORY,
@@ -149,22 +127,6 @@ md_status md_session_estimate(const md_model *m, const md_session_args *args, md
     return status;
 }
 
-static md_status open_store(md_session *s, uint64_t slots, md_error *err)
-{
-    md_resident_store_init(&s->resident, s->model->experts);
-    s->experts = &s->resident.store;
-    if (!s->model->streamed)
-        return MD_OK;
-    md_streamed_args args = s->model->stream->args;
-    args.bytes = (size_t)slots;
-    args.most_slots = s->args.most_slots;
-    args.policy = s->args.policy;
-    args.pool = s->pool;
-    MD_TRY(md_streamed_new(&args, &s->streamed, err));
-    s->experts = md_streamed_store(s->streamed);
-    return MD_OK;
-}
-
 static md_status session_fill(md_session *s, const md_kv_layer *layers, md_error *err)
 {
     md_memory memory;
@@ -176,7 +138,7 @@ static md_status session_fill(md_session *s, const md_kv_layer *layers, md_error
     if (!s->memory)
         return md_fail_memory(err, "a session's scratch; use fewer rows a step");
     md_scratch_plan(s->model, &s->args, &s->s, s->memory);
-    MD_TRY(open_store(s, memory.slots, err));
+    MD_TRY(md_session_open_store(s, memory.slots, err));
     s->args.isa = s->ops.kern->isa;
     s->args.policy = NULL; /* the caller's text may go */
     return MD_OK;
@@ -271,19 +233,6 @@ void md_session_counters(const md_session *s, md_counters *out)
         out->tiles_skipped += s->s.counters[t].tiles_skipped;
         if (t < 64)
             out->thread_items[t] = md_pool_items(s->pool, t);
-    }
-}
-
-void md_session_stream_counts(const md_session *s, md_stream_counts *out)
-{
-    *out = (md_stream_counts){0};
-    if (!s->streamed)
-        return;
-    const md_streamed_counts c = md_streamed_get_counts(s->streamed);
-    *out = (md_stream_counts){.hits = c.hits, .misses = c.misses, .bytes = c.bytes, .wait = c.wait};
-    for (int32_t l = 0; l < s->model->spec.n_layer; l++) {
-        out->slots += (uint64_t)md_streamed_slots(s->streamed, l);
-        out->experts += (uint64_t)s->model->stream->args.n_expert[l];
     }
 }
 

@@ -61,10 +61,15 @@ typedef struct md_scratch {
     md_rows in, mid;               /* forms of h, and of what comes before a block's last product */
     md_rows heads;                 /* forms of latent */
     float *router_logits;          /* (T, E) */
-    float *route_work;             /* (threads, 3 E) */
-    int32_t *taken;                /* (threads, E) tokens that experts have taken of a window */
-    uint8_t *route_mask;           /* (threads, E) */
-    float *last_logits;            /* (T, E) of the layer with experts before; and what a router makes of them: */
+    float *guess_in;       /* (G, D) rows of a guess of the next layer's routing, G at most MD_AHEAD_ROWS; or NULL */
+    md_rows guess_rows;    /* forms of them */
+    float *guess_logits;   /* (G, E) */
+    int32_t *guess_expert; /* (G, K) */
+    float *guess_weight;   /* (K) */
+    float *route_work;     /* (threads, 3 E) */
+    int32_t *taken;        /* (threads, E) tokens that experts have taken of a window */
+    uint8_t *route_mask;   /* (threads, E) */
+    float *last_logits;    /* (T, E) of the layer with experts before; and what a router makes of them: */
     float *residual_logits;
     float *projected, *carried;           /* (T, H) what goes into a recurrent router, and its state */
     float *gru_in, *gru_state;            /* (T, 3 H) */
@@ -134,6 +139,11 @@ struct md_session {
 /* Gives every pointer of s its place at `base` (NULL: only measures) and returns the bytes needed. */
 size_t md_scratch_plan(const md_model *m, const md_session_args *args, md_scratch *s, unsigned char *base);
 
+/* Where experts are streamed (session_stream.c): fills in what slots get, of args->memory or of what is free; opens the store
+ * with so many bytes of them, or the resident one. */
+md_status md_session_estimate_slots(const md_model *m, const md_session_args *args, md_memory *out, md_error *err);
+md_status md_session_open_store(md_session *s, uint64_t slots, md_error *err);
+
 /* A place for what lives as long as the session; free_fn runs on it when the session goes. */
 void **md_session_slot(md_session *s, void (*free_fn)(void *));
 md_session *md_seq_session(const md_seq *q);
@@ -149,6 +159,8 @@ void md_step_token_layer(md_session *s, int32_t layer);
 bool md_step_ffn(md_session *s, int32_t layer);
 /* Routes the rows that `in` holds; round: of iterated routing. expert, weight (T, K). */
 void md_step_route(md_session *s, int32_t layer, int32_t round, int32_t *expert, float *weight);
+/* Tells the store what the next layer with experts will probably choose. */
+void md_step_guess(void *session);
 /* Around each layer of a model with recursion: begin returns how many layers to skip, since no row is in their round. */
 int32_t md_step_round_begin(md_session *s, int32_t layer);
 void md_step_round_end(md_session *s, int32_t layer);

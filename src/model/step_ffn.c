@@ -161,7 +161,9 @@ static bool run_experts(md_session *s, const md_ffn_spec *f, int32_t layer, cons
                                .expert = expert,
                                .weight = weight,
                                .shared = beside && !apart ? &shared.job : NULL,
-                               .shared_weight = shared_weight};
+                               .shared_weight = shared_weight,
+                               .meanwhile = s->experts->expect ? md_step_guess : NULL,
+                               .meanwhile_user = s};
     if (!run_in_space(s, f, &job, &j))
         return false;
     if (apart)

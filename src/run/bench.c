@@ -163,6 +163,7 @@ static md_session_args session_args(const bencher *b)
     s.kv_type = b->args->kv_type;
     s.isa = b->args->isa;
     s.memory = b->args->memory;
+    s.read_ahead = b->args->read_ahead;
     s.n_positions = PAGE;
     s.n_rows = b->most_rows;
     s.n_logits = b->most_batch;

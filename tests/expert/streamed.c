@@ -102,8 +102,9 @@ static void expect_matrix(const world *w, const md_weight *got, const md_expert_
     }
 }
 
-/* One step of a layer: all of expert[0..n) are had at the same time and are right. */
-static void use(const world *w, md_streamed *s, int32_t layer, const int32_t *expert, int32_t n)
+/* One step of a layer: all of expert[0..n) are had at the same time and are right; guess [TOP_K] of the next one, or NULL. */
+static void use_then(const world *w, md_streamed *s, int32_t layer, const int32_t *expert, int32_t n,
+                     const int32_t *guess)
 {
     md_expert_store *store = md_streamed_store(s);
     float weight[EXPERTS];
@@ -111,6 +112,8 @@ static void use(const world *w, md_streamed *s, int32_t layer, const int32_t *ex
         weight[i] = 1.0f / (float)n;
     store->chosen(store, layer, expert, weight, n);
     store->want(store, layer, expert, n);
+    if (guess)
+        store->expect(store, guess, TOP_K);
     for (int i = 0; i < n; i++) {
         const md_expert *e = store->run(store, layer, expert[i]);
         assert_non_null(e);
@@ -125,6 +128,11 @@ static void use(const world *w, md_streamed *s, int32_t layer, const int32_t *ex
         store->release(store, layer, expert[i]);
         store->release(store, layer, expert[i]);
     }
+}
+
+static void use(const world *w, md_streamed *s, int32_t layer, const int32_t *expert, int32_t n)
+{
+    use_then(w, s, layer, expert, n, NULL);
 }
 
 static void gives_what_the_file_holds(void **state)
@@ -228,12 +236,41 @@ static void a_file_that_changed_is_refused(void **state)
     world_done(&w);
 }
 
+/* Guesses, right and wrong ones, and waves: what is read ahead is never given for another expert, and never takes the slots that
+ * a step needs. */
+static void read_ahead_changes_nothing(void **state)
+{
+    world w;
+    world_init(&w, *state);
+    w.args.read_ahead = MD_AHEAD_ALWAYS;
+    for (int32_t slots = TOP_K; slots <= EXPERTS; slots++) {
+        md_streamed *s;
+        w.args.most_slots = slots;
+        OK(md_streamed_new(&w.args, &s, err));
+        md_expert_store *store = md_streamed_store(s);
+        for (uint32_t i = 0; i < 400; i++) {
+            const uint32_t r = i * 2654435761u;
+            const int32_t first = (int32_t)(r >> 7) % EXPERTS, layer = i % 2 ? 2 : 0,
+                          pair[TOP_K] = {first, (first + 1 + (int32_t)(r >> 13) % (EXPERTS - 1)) % EXPERTS},
+                          guess[TOP_K] = {(int32_t)(r >> 17) % EXPERTS, i % 3 ? pair[1] : (int32_t)(r >> 21) % EXPERTS};
+            use_then(&w, s, layer, pair, TOP_K, guess);
+        }
+        const md_streamed_counts c = md_streamed_get_counts(s);
+        assert_int_equal(c.hits + c.misses, 400 * TOP_K);
+        assert_true(c.ahead_used + c.ahead_wasted <= c.ahead);
+        assert_true(slots == EXPERTS || c.ahead_used > 0);
+        assert_true(c.guesses.guess[MD_GUESS_ROUTER].named >= c.guesses.guess[MD_GUESS_ROUTER].right);
+        assert_true(slots == EXPERTS || store->guess >= 0);
+        md_streamed_free(s);
+    }
+    world_done(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_SCRATCH(gives_what_the_file_holds),
-        IN_SCRATCH(bytes_become_slots),
-        IN_SCRATCH(what_is_in_use_stays),
+        IN_SCRATCH(gives_what_the_file_holds),      IN_SCRATCH(bytes_become_slots),
+        IN_SCRATCH(what_is_in_use_stays),           IN_SCRATCH(read_ahead_changes_nothing),
         IN_SCRATCH(a_file_that_changed_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

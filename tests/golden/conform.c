@@ -145,6 +145,7 @@ typedef struct way {
     bool company; /* rows of another sequence between those of this one */
     int slots;    /* of a layer whose experts are streamed; 0: all are resident */
     const char *policy;
+    md_read_ahead ahead;
 } way;
 
 static uint64_t hash_of(const md_model *m, way w)
@@ -155,6 +156,7 @@ static uint64_t hash_of(const md_model *m, way w)
     args.n_threads = w.threads;
     args.most_slots = w.slots;
     args.policy = w.policy;
+    args.read_ahead = w.ahead;
     args.grain_rows = w.grain;
     args.n_rows = args.n_logits = 2 * N_TOKENS;
     args.n_positions = 4 * N_TOKENS;
@@ -202,9 +204,13 @@ static void same_bits(void **state)
 /* Wherever the experts are, and however few there is room for. */
 static void same_bits_streamed(void **state)
 {
-    static const way ways[] = {{NULL, 2, 1, 0, false, 1, "lru"},      {NULL, 1, N_TOKENS, 0, false, 1, "medley"},
-                               {NULL, 2, 7, 0, true, 2, "lfu"},       {NULL, 3, 33, 1, true, 3, "medley"},
-                               {"scalar", 2, 64, 0, false, 5, "lru"}, {NULL, 2, 1, 0, true, 1 << 20, "medley"}};
+    static const way ways[] = {{NULL, 2, 1, 0, false, 1, "lru", MD_READ_AHEAD_AUTO},
+                               {NULL, 1, N_TOKENS, 0, false, 1, "medley", MD_READ_AHEAD_ALWAYS},
+                               {NULL, 2, 7, 0, true, 2, "lfu", MD_READ_AHEAD_ALWAYS},
+                               {NULL, 2, 1, 0, false, 3, "medley", MD_READ_AHEAD_ALWAYS},
+                               {NULL, 3, 33, 1, true, 3, "medley", MD_READ_AHEAD_OFF},
+                               {"scalar", 2, 64, 0, false, 5, "lru", MD_READ_AHEAD_ALWAYS},
+                               {NULL, 2, 1, 0, true, 1 << 20, "medley", MD_READ_AHEAD_AUTO}};
     md_model *resident, *streamed;
     const md_model_args away = {.stream = MD_STREAM_ALWAYS};
     OK(md_model_open(fixture("models/%s.gguf", *state), NULL, &resident, err));
