@@ -86,6 +86,17 @@ typedef struct md_stream_counts {
 } md_stream_counts;
 MD_API void md_session_stream_counts(const md_session *s, md_stream_counts *out);
 
+/* --- starting warm, where experts are streamed --- */
+/* Writes how much each expert was used, older uses counting less, to a file that appears whole or not at all. MD_ERR_UNSUPPORTED if
+ * nothing is streamed. */
+MD_API MD_MUST_USE md_status md_session_save_uses(const md_session *s, const char *path, md_error *err);
+/* Takes such a file: eviction goes on from there. MD_ERR_FORMAT for one that is damaged, MD_ERR_UNSUPPORTED for another model's;
+ * nothing was changed then. */
+MD_API MD_MUST_USE md_status md_session_load_uses(md_session *s, const char *path, md_error *err);
+/* Begins to read the experts used most into slots that are empty, while steps leave the disk idle; the hottest keep `pinned`, 0 to
+ * 1, of each layer's slots for good. Call it before the first step. Does nothing where nothing is streamed. */
+MD_API void md_session_warm(md_session *s, double pinned);
+
 typedef struct md_memory {
     uint64_t weights; /* all of them, or those that stay when experts are streamed */
     uint64_t kv;      /* all pages, when all are used */

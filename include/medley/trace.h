@@ -63,6 +63,10 @@ MD_API MD_MUST_USE md_status md_session_trace_begin(md_session *s, md_trace_writ
 /* Removes the observer; the session must still be there. NULL allowed. The writer stays open. */
 MD_API void md_session_trace_end(md_session_trace *t);
 
+/* Teaches a session whose experts are streamed what a trace of an earlier run tells: which experts are used most, which follow
+ * which. MD_ERR_UNSUPPORTED for a model of another shape, or where nothing is streamed. What was read before an error counts. */
+MD_API MD_MUST_USE md_status md_session_learn(md_session *s, const char *path, md_error *err);
+
 /* --- reading --- */
 typedef enum md_trace_kind {
     MD_TRACE_STEP = 1,

@@ -149,6 +149,18 @@ md_status md_cli_tracing_begin(const md_cli *cli, const md_model *m, md_session 
 /* Ends it, before its session goes. Gives `status`, or, if that is MD_OK, what became of the file. {0} and twice allowed. */
 md_status md_cli_tracing_end(md_cli_tracing *t, md_status status, md_error *err) MD_MUST_USE;
 
+/* --- warm.c: a session with streamed experts starts where the last one ended --- */
+/* Before the first step: --learn, --uses, --pin. Nothing where all experts are in memory. */
+md_status md_cli_warm(const md_cli *cli, const md_model *m, md_session *s, md_error *err) MD_MUST_USE;
+/* After the last one; notes what goes wrong. s NULL allowed. */
+void md_cli_keep_uses(const md_cli *cli, const md_model *m, const md_session *s);
+
+/* --- cache.c --- */
+/* A path below the user's cache folder, to be freed; NULL if there is no home. */
+char *md_cli_cache_path(const char *name);
+/* Makes the folders on the way to a file, as far as that can be done. */
+void md_cli_make_folders(char *path);
+
 /* --- figures.c: what a run did, as one line or as JSON --- */
 typedef struct md_cli_figures {
     double load_seconds, prompt_seconds, generate_seconds;

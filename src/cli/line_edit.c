@@ -71,17 +71,6 @@ static int read_character(EditLine *edit, wchar_t *out)
     return 1;
 }
 
-/* Makes the folders above path[0..], those that are missing. */
-static void make_folders(char *path)
-{
-    for (char *p = path + 1; *p; p++)
-        if (*p == '/') {
-            *p = '\0';
-            (void)mkdir(path, 0700); /* one that cannot be made shows when the file is written */
-            *p = '/';
-        }
-}
-
 /* $XDG_STATE_HOME/medley/history, with its folder; NULL if there is no home. */
 static char *history_path(void)
 {
@@ -95,7 +84,7 @@ static char *history_path(void)
         md_buf_done(&b);
         return NULL;
     }
-    make_folders(b.data);
+    md_cli_make_folders(b.data);
     return b.data;
 }
 

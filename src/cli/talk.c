@@ -55,6 +55,7 @@ static md_status open_session(md_talk *t, md_error *err)
     args.n_sequences = 1;
     MD_TRY(md_cli_open_session(t->cli, t->model, &args, &t->session, err));
     MD_TRY(md_cli_tracing_begin(t->cli, t->model, t->session, &t->tracing, err));
+    MD_TRY(md_cli_warm(t->cli, t->model, t->session, err));
     t->capacity = md_session_free_positions(t->session);
     MD_TRY(md_seq_new(t->session, &t->seq, err));
     return md_cli_mask_experts(t->cli, t->model, t->seq, err);
@@ -232,6 +233,7 @@ void md_talk_close(md_talk *t)
     md_sampler_free(t->sampler);
     md_constraint_free(t->constraint);
     md_grammar_free(t->grammar);
+    md_cli_keep_uses(t->cli, t->model, t->session);
     md_session_free(t->session);
     md_template_free(t->template_);
     md_model_close(t->model);

@@ -277,18 +277,31 @@ static void learn(md_ahead *a, int32_t layer, const int32_t *expert, int32_t row
         }
 }
 
-void md_ahead_chosen(md_ahead *a, int32_t layer, const int32_t *expert, int64_t n, double now)
+/* Learns, and keeps what was chosen. Returns the rows, 0: too many to guess for. */
+static int32_t note(md_ahead *a, int32_t layer, const int32_t *expert, int64_t n)
 {
     const int64_t all_rows = n / a->top_k[layer];
     const int32_t rows = all_rows <= MD_AHEAD_ROWS && all_rows * a->top_k[layer] == n ? (int32_t)all_rows : 0;
-    if (layer == a->first && a->mode == MD_AHEAD_AUTO)
-        md_trial_begin(&a->trial, rows, now);
-    if (a->judged && layer == a->target)
-        judge(a, expert, n);
     if (rows > 0)
         learn(a, layer, expert, rows);
     memcpy(chosen_at(a, layer), expert, (size_t)(rows > 0 ? n : 0) * sizeof *expert);
     a->n_rows[layer] = rows;
+    return rows;
+}
+
+void md_ahead_teach(md_ahead *a, int32_t layer, const int32_t *expert, int64_t n)
+{
+    for (int64_t at = 0, most = (int64_t)MD_AHEAD_ROWS * a->top_k[layer]; at < n; at += most)
+        (void)note(a, layer, expert + at, n - at < most ? n - at : most);
+}
+
+void md_ahead_chosen(md_ahead *a, int32_t layer, const int32_t *expert, int64_t n, double now)
+{
+    if (a->judged && layer == a->target)
+        judge(a, expert, n);
+    const int32_t rows = note(a, layer, expert, n);
+    if (layer == a->first && a->mode == MD_AHEAD_AUTO)
+        md_trial_begin(&a->trial, rows, now);
     begin_guesses(a, layer, rows);
     if (layer == a->last && a->mode == MD_AHEAD_AUTO)
         md_trial_end(&a->trial, now);

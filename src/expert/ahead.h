@@ -45,6 +45,8 @@ size_t md_ahead_bytes(int32_t n_layer, const int32_t *n_expert, const int32_t *t
 
 /* What a layer's rows chose: expert, weight (n), rows after each other. Judges the guesses, learns, and guesses anew. */
 void md_ahead_chosen(md_ahead *a, int32_t layer, const int32_t *expert, int64_t n, double now);
+/* The same of a run before: it learns, no more. */
+void md_ahead_teach(md_ahead *a, int32_t layer, const int32_t *expert, int64_t n);
 /* Is reading ahead tried in this step? If not, the model need not guess. */
 bool md_ahead_trying(const md_ahead *a);
 /* The layer that the guesses are about, -1: none. */

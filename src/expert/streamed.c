@@ -42,7 +42,7 @@ static void begin_reads(md_streamed *s, md_slot *at)
         if (p->bytes == 0)
             continue;
         at->read[m] = (md_read){
-            .file = p->file, .urgent = !at->ahead, .offset = p->offset, .n = p->bytes, .buffer = bytes, .user = at};
+            .file = p->file, .urgent = at->brought, .offset = p->offset, .n = p->bytes, .buffer = bytes, .user = at};
         md_weight_of(&at->w, m)->data = bytes + p->offset % MD_READER_ALIGN;
         bytes += md_slot_room(p->bytes);
         at->unread++;
@@ -88,18 +88,36 @@ static md_slot *free_slot(md_streamed *s, int32_t layer, bool due_too)
     return at;
 }
 
-/* Reads an expert into a slot. */
-static void bring(md_streamed *s, md_slot *at, int32_t layer, int32_t expert, bool ahead)
+void md_slot_bring(md_streamed *s, md_slot *at, int32_t layer, int32_t expert, md_bring why)
 {
     at->layer = layer;
     at->expert = expert;
-    at->wanted = true; /* what is read ahead stays until its layer's rows have chosen */
-    at->brought = !ahead;
-    at->ahead = ahead;
+    at->wanted = why != MD_BRING_WARM; /* what is read ahead stays until its layer's rows have chosen */
+    at->brought = why == MD_BRING_NEEDED;
+    at->ahead = why == MD_BRING_AHEAD;
+    at->warm = why == MD_BRING_WARM;
     at->dropped = false;
     s->layer[layer].where[expert] = (int32_t)(at - s->layer[layer].slot);
-    *(ahead ? &s->counts.ahead : &s->counts.misses) += 1;
+    s->counts.misses += why == MD_BRING_NEEDED;
+    s->counts.ahead += why == MD_BRING_AHEAD;
     begin_reads(s, at);
+}
+
+/* What was read for a guess or for warmth and has not begun need not begin. */
+static void drop_reads(md_streamed *s, md_slot *at)
+{
+    const md_expert_source *source = &s->source[at->layer][at->expert];
+    int32_t cancelled = 0;
+    for (int m = 0; m < MD_MATRICES; m++)
+        cancelled += md_place_of(source, m)->bytes > 0 && md_reader_cancel(s->reader, &at->read[m]);
+    if (cancelled == 0)
+        return; /* all is on its way: let it come */
+    at->unread -= cancelled;
+    empty(s, at);
+    if (at->unread > 0) {
+        at->state = MD_SLOT_READING;
+        at->dropped = true;
+    }
 }
 
 /* Are there slots of a layer that wait for nothing but the end of reads which nobody needs? */
@@ -111,14 +129,31 @@ static bool some_dropped(const md_layer_slots *l)
     return false;
 }
 
+/* A slot that is only being read for warmth: its reads are taken back, as far as they have not begun. */
+static md_slot *cool_slot(md_streamed *s, int32_t layer)
+{
+    md_layer_slots *l = &s->layer[layer];
+    for (int32_t i = l->n - 1; i >= 0; i--) {
+        md_slot *at = &l->slot[i];
+        if (at->state != MD_SLOT_READING || !at->warm || at->dropped || at->wanted || l->due[at->expert])
+            continue;
+        drop_reads(s, at);
+        if (at->state == MD_SLOT_EMPTY)
+            return at;
+    }
+    return NULL;
+}
+
 /* For the step under way, which cannot do without; run says so if there is no slot. */
 static void bring_needed(md_streamed *s, int32_t layer, int32_t expert)
 {
     md_slot *at = free_slot(s, layer, true);
+    if (!at)
+        at = cool_slot(s, layer);
     while (!at && some_dropped(&s->layer[layer]) && md_slots_wait(s))
         at = free_slot(s, layer, true);
     if (at)
-        bring(s, at, layer, expert, false);
+        md_slot_bring(s, at, layer, expert, MD_BRING_NEEDED);
 }
 
 static bool files_as_they_were(md_streamed *s)
@@ -138,15 +173,14 @@ static bool files_as_they_were(md_streamed *s)
 /* A step asks for what is in a slot, or on its way into one. */
 static void ask_for(md_streamed *s, md_slot *at)
 {
+    const bool early = at->ahead || at->warm;
     at->wanted = true;
-    if (!at->ahead)
+    if (!early)
         return;
-    at->ahead = false;
-    s->counts.ahead_used++;
-    if (at->state != MD_SLOT_READING)
-        return;
-    s->counts.ahead_late++;
-    for (int m = 0; m < MD_MATRICES; m++)
+    s->counts.ahead_used += at->ahead;
+    s->counts.ahead_late += at->ahead && at->state == MD_SLOT_READING;
+    at->ahead = at->warm = false;
+    for (int m = 0; m < MD_MATRICES && at->state == MD_SLOT_READING; m++)
         if (md_place_of(&s->source[at->layer][at->expert], m)->bytes > 0)
             (void)md_reader_promote(s->reader, &at->read[m]);
 }
@@ -172,7 +206,7 @@ static void want(md_expert_store *store, int32_t layer, const int32_t *expert, i
     for (int32_t e = 0; e < l->n_expert && l->n < l->n_expert; e++) {
         md_slot *at = l->due[e] && !md_slot_of(s, layer, e) ? free_slot(s, layer, false) : NULL;
         if (at)
-            bring(s, at, layer, e, false);
+            md_slot_bring(s, at, layer, e, MD_BRING_NEEDED);
         else if (l->due[e] && !md_slot_of(s, layer, e))
             break;
     }
@@ -209,23 +243,6 @@ static void release(md_expert_store *store, int32_t layer, int32_t expert)
 }
 
 /* ---- between layers ---- */
-
-/* What was read ahead for nothing and has not begun need not begin. */
-static void drop_reads(md_streamed *s, md_slot *at)
-{
-    const md_expert_source *source = &s->source[at->layer][at->expert];
-    int32_t cancelled = 0;
-    for (int m = 0; m < MD_MATRICES; m++)
-        cancelled += md_place_of(source, m)->bytes > 0 && md_reader_cancel(s->reader, &at->read[m]);
-    if (cancelled == 0)
-        return; /* all is on its way: let it come */
-    at->unread -= cancelled;
-    empty(s, at);
-    if (at->unread > 0) {
-        at->state = MD_SLOT_READING;
-        at->dropped = true;
-    }
-}
 
 /* What a step that failed still wanted is wanted no more, and what could not be read is tried again. */
 static int32_t begin_layer(md_streamed *s, md_layer_slots *l, const int32_t *expert, int64_t n)
@@ -299,7 +316,7 @@ static void expect_many(md_streamed *s)
         md_slot *at = slot_behind(s, layer, e);
         if (!at)
             return;
-        bring(s, at, layer, e, true);
+        md_slot_bring(s, at, layer, e, MD_BRING_AHEAD);
         n++;
     }
 }
@@ -324,7 +341,7 @@ static void expect(md_expert_store *store, const int32_t *expert, int64_t n)
         md_slot *at = free_slot(s, layer, false);
         if (!at)
             return;
-        bring(s, at, layer, pick[i], true);
+        md_slot_bring(s, at, layer, pick[i], MD_BRING_AHEAD);
     }
 }
 

@@ -60,6 +60,18 @@ typedef struct md_streamed_counts {
 } md_streamed_counts;
 md_streamed_counts md_streamed_get_counts(const md_streamed *s);
 int32_t md_streamed_slots(const md_streamed *s, int32_t layer);
+/* --- what a run before knew (warm.c) --- */
+
+/* How much each expert was used, layer after layer: [n_counts] as policy.h has them. */
+size_t md_streamed_n_counts(const md_streamed *s);
+void md_streamed_uses(const md_streamed *s, float *out);
+md_status md_streamed_set_uses(md_streamed *s, const float *uses, size_t n, md_error *err) MD_MUST_USE;
+/* Takes choices of rows, as `chosen` does, but for what they teach alone. expert, weight [n]. */
+void md_streamed_teach(md_streamed *s, int32_t layer, const int32_t *expert, const float *weight, int64_t n);
+/* Begins to read the experts used most into empty slots, while nothing else is read, and keeps those of `pinned`, 0 to 1, of each
+ * layer's slots there for good. */
+void md_streamed_warm(md_streamed *s, double pinned);
+
 /* Why an expert could not be had; "" if none was refused. */
 const char *md_streamed_error(const md_streamed *s);
 

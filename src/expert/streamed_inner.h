@@ -28,6 +28,7 @@ typedef struct md_slot {
     bool wanted;    /* by the step under way */
     bool brought;   /* by the step under way, and did not run yet */
     bool ahead;     /* read before it was asked for, and not asked for since */
+    bool warm;      /* read because a run before used it much, and not asked for since */
     bool dropped;   /* nobody waits for what is still in flight */
     int32_t unread; /* matrices */
     unsigned char *bytes;
@@ -90,6 +91,9 @@ void md_slots_share(const md_streamed_args *a, md_layer_slots *layer);
 /* The store's operations (streamed.c). */
 md_expert_store md_streamed_operations(void);
 md_slot *md_slot_of(const md_streamed *s, int32_t layer, int32_t expert);
+/* Reads an expert into a slot that is empty, for a reason. */
+typedef enum md_bring { MD_BRING_NEEDED, MD_BRING_AHEAD, MD_BRING_WARM } md_bring;
+void md_slot_bring(md_streamed *s, md_slot *at, int32_t layer, int32_t expert, md_bring why);
 void md_streamed_fail(md_streamed *s, const md_error *error);
 
 /* Takes what was read since (arrive.c). */

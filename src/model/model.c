@@ -118,6 +118,11 @@ const md_model_info *md_model_get_info(const md_model *m)
     return &m->info;
 }
 
+uint64_t md_model_get_identity(const md_model *m)
+{
+    return m->identity;
+}
+
 const md_tokenizer *md_model_tokenizer(const md_model *m)
 {
     return m->tokenizer;

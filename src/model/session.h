@@ -144,6 +144,9 @@ size_t md_scratch_plan(const md_model *m, const md_session_args *args, md_scratc
 md_status md_session_estimate_slots(const md_model *m, const md_session_args *args, md_memory *out, md_error *err);
 md_status md_session_open_store(md_session *s, uint64_t slots, md_error *err);
 
+/* What rows of another run chose at a layer, (n) experts and weights: it teaches the store, which must be a streaming one. */
+void md_session_teach(md_session *s, int32_t layer, const int32_t *expert, const float *weight, int64_t n);
+
 /* A place for what lives as long as the session; free_fn runs on it when the session goes. */
 void **md_session_slot(md_session *s, void (*free_fn)(void *));
 md_session *md_seq_session(const md_seq *q);
