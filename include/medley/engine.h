@@ -35,6 +35,10 @@ typedef struct md_session_args {
     int32_t n_threads;   /* >= 1; 0: physical cores within cpuset and CPU quota */
     int32_t n_positions; /* KV room of all sequences together, in positions; rounded up to whole pages of 64 */
     int32_t n_rows;      /* most rows of one step, 1..65536. A model that is not causal takes a sequence in one step */
+    bool
+        rows_grow; /* where experts are streamed and not all fit: n_rows is doubled, to 4096 at most and to no more than
+                          * n_positions, while the step buffers that this costs take at most an eighth of the slots: what is read for a
+                          * step then serves more rows. md_session_max_rows tells */
     int32_t n_logits;    /* most rows of one step that may want logits or hidden states, 1..n_rows */
     int32_t n_sequences; /* most sequences and snapshots alive at once */
     md_kv_type kv_type;
@@ -50,7 +54,7 @@ typedef struct md_session_args {
     const char *policy;
     md_read_ahead read_ahead; /* of streamed experts, before a step asks for them */
 } md_session_args;
-/* Defaults: all threads, min(trained context, 4096) positions, 256 rows (512 where experts are streamed), 1 logits row,
+/* Defaults: all threads, min(trained context, 4096) positions, 256 rows (512 that may grow where experts are streamed), 1 logits row,
  * 8 sequences, F16. Where the model is not causal: as many rows as positions, and F32, since its keys and values do not
  * outlive the step. */
 MD_API void md_session_args_default(const md_model *m, md_session_args *args);

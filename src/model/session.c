@@ -33,12 +33,15 @@ void md_session_args_default(const md_model *m, md_session_args *args)
     *args = (md_session_args){
         .n_positions = m->spec.n_ctx < DEFAULT_POSITIONS ? m->spec.n_ctx : DEFAULT_POSITIONS,
         .n_rows = m->streamed ? 512 : 256, /* what is read for a step serves more rows */
+        .rows_grow = m->streamed,
         .n_logits = 1,
         .n_sequences = 8,
         .kv_type = m->spec.causal ? MD_KV_F16 : MD_KV_F32,
     };
-    if (!m->spec.causal)
+    if (!m->spec.causal) {
         args->n_rows = args->n_positions;
+        args->rows_grow = false;
+    }
 }
 
 static md_status check_range(const char *what, int64_t v, int64_t min, int64_t max, md_error *err)
@@ -114,6 +117,30 @@ static md_status estimate(const md_model *m, const md_session_args *a, const md_
     return MD_OK;
 }
 
+#define MOST_GROWN_ROWS 4096
+#define GROWN_SHARE     8 /* of the slots' bytes: what more rows may cost */
+
+/* The estimate, with as many rows as rows_grow allows; sets a->n_rows. */
+static md_status estimate_grown(const md_model *m, md_session_args *a, const md_kv_layer *layers, md_memory *out,
+                                md_error *err)
+{
+    MD_TRY(estimate(m, a, layers, out, err));
+    const md_memory few = *out;
+    md_session_args more = *a;
+    while (a->rows_grow && m->streamed && few.slots < m->stream->all && 2 * a->n_rows <= MOST_GROWN_ROWS &&
+           2 * a->n_rows <= a->n_positions) {
+        md_memory grown;
+        md_error none;
+        more.n_rows = 2 * a->n_rows;
+        if (estimate(m, &more, layers, &grown, &none) != MD_OK ||
+            (grown.scratch - few.scratch) * GROWN_SHARE > few.slots)
+            break;
+        a->n_rows = more.n_rows;
+        *out = grown;
+    }
+    return MD_OK;
+}
+
 md_status md_session_estimate(const md_model *m, const md_session_args *args, md_memory *out, md_error *err)
 {
     *out = (md_memory){0};
@@ -122,7 +149,7 @@ md_status md_session_estimate(const md_model *m, const md_session_args *args, md
     md_kv_layer *layers = kv_layers(m);
     if (!layers)
         return md_fail_memory(err, "an estimate");
-    const md_status status = estimate(m, &a, layers, out, err);
+    const md_status status = estimate_grown(m, &a, layers, out, err);
     md_free(layers);
     return status;
 }
@@ -130,7 +157,7 @@ md_status md_session_estimate(const md_model *m, const md_session_args *args, md
 static md_status session_fill(md_session *s, const md_kv_layer *layers, md_error *err)
 {
     md_memory memory;
-    MD_TRY(estimate(s->model, &s->args, layers, &memory, err));
+    MD_TRY(estimate_grown(s->model, &s->args, layers, &memory, err));
     MD_TRY(md_pool_new(s->args.n_threads, &s->pool, err));
     s->ops = (md_ops){.kern = md_kern_get(s->args.isa), .pool = s->pool, .grain_rows = s->args.grain_rows};
     MD_TRY(md_kv_pool_new(store_of(s->args.kv_type), layers, s->model->spec.n_layer, pages_of(&s->args), &s->kv, err));

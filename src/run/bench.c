@@ -166,6 +166,7 @@ static md_session_args session_args(const bencher *b)
     s.read_ahead = b->args->read_ahead;
     s.n_positions = PAGE;
     s.n_rows = b->most_rows;
+    s.rows_grow = false;
     s.n_logits = b->most_batch;
     s.n_sequences = 2 * b->most_batch;
     for (size_t i = 0; i < b->out->n; i++) {

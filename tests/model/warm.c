@@ -166,12 +166,53 @@ static void resident_experts_have_none(void **state)
     md_model_close(m);
 }
 
+/* More rows share what is read, but only where slots can spare the memory. */
+static void steps_grow_with_the_slots(void **state)
+{
+    const md_synth_spec spec = {.arch = "llama",
+                                .n_layer = 4,
+                                .n_embd = 256,
+                                .n_ff_exp = 64,
+                                .n_expert = 512,
+                                .n_expert_used = TOP_K,
+                                .type = "Q8_0",
+                                .n_threads = 2};
+    const char *path = scratch_path(*state, "m.gguf");
+    md_model *m;
+    md_session_args args;
+    md_memory whole, part;
+    md_session *s;
+    OK(md_synth_write(&spec, path, err));
+    OK(md_model_open(path, &(md_model_args){.stream = MD_STREAM_ALWAYS}, &m, err));
+    md_session_args_default(m, &args);
+    args.n_positions = 2048;
+    args.n_threads = 2;
+    OK(md_session_estimate(m, &args, &whole, err)); /* all experts fit: nothing is gained */
+    args.rows_grow = false;
+    OK(md_session_estimate(m, &args, &part, err));
+    assert_int_equal(whole.scratch, part.scratch);
+    static const int divisor[] = {20, 2}; /* of the slots, that is too much */
+    int32_t rows[2];
+    for (int i = 0; i < 2; i++) {
+        args.rows_grow = true;
+        args.memory = (int64_t)(whole.total - whole.slots / (uint64_t)divisor[i]);
+        OK(md_session_estimate(m, &args, &part, err));
+        OK(md_session_new(m, &args, &s, err));
+        rows[i] = md_session_max_rows(s);
+        assert_true(part.slots < whole.slots && part.total <= (uint64_t)args.memory);
+        assert_true((part.scratch - whole.scratch) * 8 <= whole.slots);
+        md_session_free(s);
+    }
+    assert_true(rows[0] > 512 && rows[0] <= 2048);
+    assert_true(rows[1] <= rows[0]);
+    md_model_close(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_SCRATCH(uses_go_from_run_to_run),
-        IN_SCRATCH(a_trace_teaches),
-        IN_SCRATCH(a_bad_file_is_refused),
+        IN_SCRATCH(uses_go_from_run_to_run),    IN_SCRATCH(a_trace_teaches),
+        IN_SCRATCH(a_bad_file_is_refused),      IN_SCRATCH(steps_grow_with_the_slots),
         IN_SCRATCH(resident_experts_have_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
