@@ -79,7 +79,8 @@ class Layout(unittest.TestCase):
         for name, (result, parameters) in _api.FUNCTIONS.items():
             if result in (_api.c_bool, _api.c_float, _api.c_double, None):
                 c = c_types.get(result, 'void')
-                numbers = (_api.c_int, _api.c_int32, _api.c_uint64, _api.c_bool, _api.c_size_t, _api.c_uint)
+                numbers = (_api.c_int, _api.c_int32, _api.c_uint64, _api.c_bool, _api.c_size_t, _api.c_uint,
+                           _api.c_float, _api.c_double)
                 arguments = ', '.join('0' if p in numbers else '(void *)0' for p in parameters)
                 lines.append(f'_Static_assert(__builtin_types_compatible_p(__typeof__({name}({arguments})), {c}), "{name}");')
                 n += 1
