@@ -34,6 +34,11 @@ typedef struct md_bench_args {
     const char *isa;          /* as in md_session_args */
     md_progress_fn *progress; /* may be NULL; unit: runs */
     void *progress_user;
+    /* There is one session for each number of threads: the first is called when one has been made, and ends the bench unless
+     * MD_OK; the other one before it goes, whenever the first was called for it. Either may be NULL. */
+    md_status (*session_begins)(void *user, md_session *s, md_error *err);
+    void (*session_ends)(void *user, md_session *s);
+    void *session_user;
 } md_bench_args;
 MD_API void md_bench_args_default(md_bench_args *args); /* the defaults above, 5 repetitions, 512 rows, F16 */
 

@@ -161,6 +161,37 @@ static void write_table(md_cli *cli, const md_model_info *info, const md_bench *
 
 /* ---- the command ---- */
 
+/* --trace: one file for the sessions of all numbers of threads. */
+typedef struct traced {
+    const md_cli *cli;
+    const md_model *model;
+    md_cli_tracing tracing;
+} traced;
+
+static md_status session_begins(void *user, md_session *s, md_error *err)
+{
+    traced *t = user;
+    return md_cli_tracing_begin(t->cli, t->model, s, &t->tracing, err);
+}
+
+static void session_ends(void *user, md_session *s)
+{
+    (void)s;
+    md_cli_tracing_leave(&((traced *)user)->tracing);
+}
+
+static md_status run_traced(md_cli *cli, const md_model *m, md_bench_args *args, md_bench **out, md_error *err)
+{
+    traced t = {.cli = cli, .model = m};
+    args->session_begins = session_begins;
+    args->session_ends = session_ends;
+    args->session_user = &t;
+    md_status status = md_bench_run(m, args, out, err);
+    if (status == MD_ERR_CANCELLED)
+        status = md_cli_cancelled(err);
+    return md_cli_tracing_end(&t.tracing, status, err);
+}
+
 static md_status measure(md_cli *cli, const md_model *m, md_bench **out, md_error *err)
 {
     const md_options *o = cli->options;
@@ -195,9 +226,9 @@ static md_status measure(md_cli *cli, const md_model *m, md_bench **out, md_erro
     md_cli_bar_begin(&bar, cli, "measuring");
     args.progress = md_cli_bar_update;
     args.progress_user = &bar;
-    const md_status status = md_bench_run(m, &args, out, err);
+    const md_status status = run_traced(cli, m, &args, out, err);
     md_cli_bar_end(&bar);
-    return status == MD_ERR_CANCELLED ? md_cli_cancelled(err) : status;
+    return status;
 }
 
 static md_status show(md_cli *cli, const md_model_info *info, const md_bench *b, md_error *err)

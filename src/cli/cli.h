@@ -143,9 +143,12 @@ typedef struct md_cli_tracing {
     md_trace_writer *writer;   /* owned; NULL: no trace was asked for */
     md_session_trace *session; /* owned */
 } md_cli_tracing;
-/* Begins the trace that --trace names, if it does. On failure, too, md_cli_tracing_end cleans up. */
-md_status md_cli_tracing_begin(const md_cli *cli, const md_model *m, md_session *s, md_cli_tracing *out,
+/* Begins the trace that --trace names, if it does; t is {0}, or a trace whose session has gone (md_cli_tracing_leave): then it
+ * goes on with this one. On failure, too, md_cli_tracing_end cleans up. */
+md_status md_cli_tracing_begin(const md_cli *cli, const md_model *m, md_session *s, md_cli_tracing *t,
                                md_error *err) MD_MUST_USE;
+/* The session goes; the trace may go on with another one. */
+void md_cli_tracing_leave(md_cli_tracing *t);
 /* Ends it, before its session goes. Gives `status`, or, if that is MD_OK, what became of the file. {0} and twice allowed. */
 md_status md_cli_tracing_end(md_cli_tracing *t, md_status status, md_error *err) MD_MUST_USE;
 

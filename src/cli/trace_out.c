@@ -3,20 +3,26 @@
  * --trace FILE of the commands that run a model: a trace of all that their session does. */
 #include "cli/cli.h"
 
-md_status md_cli_tracing_begin(const md_cli *cli, const md_model *m, md_session *s, md_cli_tracing *out, md_error *err)
+md_status md_cli_tracing_begin(const md_cli *cli, const md_model *m, md_session *s, md_cli_tracing *t, md_error *err)
 {
     const char *path = md_opt_text(cli->options, MD_OPT_TRACE_OUT);
-    *out = (md_cli_tracing){0};
     if (!path)
         return MD_OK;
-    MD_TRY(md_trace_writer_open_model(path, m, &out->writer, err));
-    return md_session_trace_begin(s, out->writer, &out->session, err);
+    if (!t->writer)
+        MD_TRY(md_trace_writer_open_model(path, m, &t->writer, err));
+    return md_session_trace_begin(s, t->writer, &t->session, err);
+}
+
+void md_cli_tracing_leave(md_cli_tracing *t)
+{
+    md_session_trace_end(t->session);
+    t->session = NULL;
 }
 
 md_status md_cli_tracing_end(md_cli_tracing *t, md_status status, md_error *err)
 {
     md_error own = {0};
-    md_session_trace_end(t->session);
+    md_cli_tracing_leave(t);
     const md_status closed = md_trace_writer_close(t->writer, &own);
     *t = (md_cli_tracing){0};
     if (status != MD_OK || closed == MD_OK)

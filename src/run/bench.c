@@ -422,11 +422,18 @@ static md_status run_test(bencher *b, size_t i, md_error *err)
     return MD_OK;
 }
 
+static void close_session(bencher *b)
+{
+    if (b->session && b->args->session_ends)
+        b->args->session_ends(b->args->session_user, b->session);
+    md_session_free(b->session);
+    b->session = NULL;
+}
+
 /* A session for that many threads. */
 static md_status open_session(bencher *b, int32_t n_threads, md_error *err)
 {
-    md_session_free(b->session);
-    b->session = NULL;
+    close_session(b);
     md_session_args args = session_args(b);
     args.n_threads = n_threads;
     md_memory need;
@@ -439,7 +446,7 @@ static md_status open_session(bencher *b, int32_t n_threads, md_error *err)
         args.n_positions, (double)need.kv / 0x1p20, (double)need.scratch / 0x1p20, (double)room / 0x1p20);
     MD_TRY(md_session_new(b->m, &args, &b->session, err));
     b->out->machine.isa = b->session->args.isa;
-    return MD_OK;
+    return b->args->session_begins ? b->args->session_begins(b->args->session_user, b->session, err) : MD_OK;
 }
 
 static md_status run_tests(bencher *b, md_error *err)
@@ -465,7 +472,7 @@ static void describe_machine(md_bench_machine *machine)
 
 static void bencher_done(bencher *b)
 {
-    md_session_free(b->session);
+    close_session(b);
     md_free(b->token);
     md_free(b->row_seq);
     md_free(b->want);

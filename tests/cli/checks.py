@@ -352,6 +352,14 @@ def trace_of_an_evaluation(w):
     assert s['layers'][0]['expert_bytes'] * 16 == parts['routed experts']['bytes']
 
 
+def trace_of_a_bench(w):
+    """All sessions go into one file: warming up and two runs of three steps for each number of threads."""
+    w.ok('bench', '{moe}', '-p', '0', '-n', '3', '-b', '2', '-r', '2', '-t', '1,2', '-q', '--trace', 't')
+    s = json.loads(w.ok('trace', 'summary', 't', '--json'))
+    assert (s['steps'], s['rows'], s['timed_steps']) == (18, 36, 18), s
+    assert all(layer['choices'] == 72 for layer in s['layers']), s
+
+
 def picture_of_a_trace(w):
     w.ok('trace', 'heatmap', '{trace}', '-o', 'h.svg')
     w.ok('trace', 'heatmap', '{trace}', '-o', 'h.svg', '--force')
@@ -689,7 +697,7 @@ ALL = [
     special_tokens_on_request, bytes_that_are_no_text, one_answer_in_json, same_seed_same_text, prompt_from_everywhere,
     stop_strings_and_limits, raw_text_and_templates, model_without_a_template, logit_bias_forbids_and_forces,
     masked_experts_are_not_used, notes_and_figures_can_be_silenced, logits_do_not_depend_on_chunks_or_threads,
-    routing_has_the_form_of_the_fixtures, trace_of_an_evaluation, picture_of_a_trace, fixtures_agree, perplexity, vectors_together_and_apart, outputs_replace_what_was_there,
+    routing_has_the_form_of_the_fixtures, trace_of_an_evaluation, trace_of_a_bench, picture_of_a_trace, fixtures_agree, perplexity, vectors_together_and_apart, outputs_replace_what_was_there,
     upcycled_twin_says_the_same, dropped_neurons_are_counted, interrupt_while_writing, terminate_while_writing,
     kill_while_writing, interrupt_an_answer, interrupt_an_evaluation, full_disk, picture_of_a_bench, reader_that_goes_away,
     hostile_answer_on_a_terminal, progress_only_on_terminals, a_chat, chat_is_interrupted_and_left,

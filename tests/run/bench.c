@@ -210,9 +210,62 @@ static void progress_can_stop_it(void **state)
     assert_int_equal(calls, 2); /* in the run to warm up, then in the one after it */
 }
 
+/* ---- whoever looks on ---- */
+
+typedef struct visits {
+    int begun, ended;
+    const md_session *last;
+    bool refuse;
+} visits;
+
+static md_status begins(void *user, md_session *s, md_error *e)
+{
+    visits *v = user;
+    v->begun++;
+    v->last = s;
+    if (!v->refuse)
+        return MD_OK;
+    *e = (md_error){.code = MD_ERR_IO, .message = "not now"};
+    return MD_ERR_IO;
+}
+
+static void ends(void *user, md_session *s)
+{
+    visits *v = user;
+    assert_ptr_equal(s, v->last); /* each one goes before the next is made */
+    assert_true(md_session_threads(s) > 0);
+    v->last = NULL;
+    v->ended++;
+}
+
+static void sessions_are_shown(void **state)
+{
+    (void)state;
+    static const int32_t prompt[] = {2}, generate[] = {0}, threads[] = {1, 2};
+    visits v = {0};
+    md_bench_args a = few();
+    a.prompt = prompt, a.n_prompt = 1;
+    a.generate = generate, a.n_generate = 1;
+    a.threads = threads, a.n_threads = 2;
+    a.session_begins = begins;
+    a.session_ends = ends;
+    a.session_user = &v;
+    md_bench_free(run(&a));
+    assert_int_equal(v.begun, 2);
+    assert_int_equal(v.ended, 2);
+    v = (visits){.refuse = true};
+    md_bench *b = NULL;
+    assert_int_equal(md_bench_run(small_model, &a, &b, &err), MD_ERR_IO);
+    assert_null(b);
+    assert_string_equal(err.message, "not now");
+    assert_int_equal(v.begun, 1);
+    assert_int_equal(v.ended, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sessions_are_shown),
         cmocka_unit_test(every_combination_is_a_test),
         cmocka_unit_test(the_same_tokens_give_the_same_logits),
         cmocka_unit_test(figures_hang_together),
