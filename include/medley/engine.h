@@ -89,6 +89,8 @@ typedef struct md_stream_counts {
     bool ahead_pays; /* as far as is known */
 } md_stream_counts;
 MD_API void md_session_stream_counts(const md_session *s, md_stream_counts *out);
+/* Is this expert of a layer in memory, or being read? True for all where experts are not streamed, and for what has no weights. */
+MD_API bool md_session_expert_present(const md_session *s, int32_t layer, int32_t expert);
 
 /* --- starting warm, where experts are streamed --- */
 /* Writes how much each expert was used, older uses counting less, to a file that appears whole or not at all. MD_ERR_UNSUPPORTED if
@@ -233,7 +235,7 @@ MD_API void md_session_counters(const md_session *s, md_counters *out);
 #define MD_HASH_START 0xcbf29ce484222325ull
 MD_API uint64_t md_logits_hash(uint64_t hash, const float *logits, size_t n);
 
-/* --- one observer, for traces, statistics and calibration --- */
+/* --- observers, for traces, statistics and calibration --- */
 typedef enum md_point {
     MD_POINT_LAYER_IN,   /* rows entering a layer: values [rows][n_embd] */
     MD_POINT_FFN_IN,     /* normed rows that feed the router and the FFN: values [rows][n_embd] */
@@ -253,6 +255,11 @@ typedef struct md_event {
 typedef void md_observer_fn(void *user, const md_event *e);
 /* points: bits 1 << md_point. Called from the stepping thread. fn NULL removes the observer. */
 MD_API void md_session_observe(md_session *s, unsigned points, md_observer_fn *fn, void *user);
+/* Up to three more, beside that one: MD_ERR_LIMIT for a fourth. Who is added and removed by fn and user; removing what is not
+ * there does nothing. Not from inside an observer. */
+MD_API MD_MUST_USE md_status md_session_add_observer(md_session *s, unsigned points, md_observer_fn *fn, void *user,
+                                                     md_error *err);
+MD_API void md_session_remove_observer(md_session *s, md_observer_fn *fn, const void *user);
 
 #ifdef __cplusplus
 }

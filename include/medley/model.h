@@ -143,6 +143,8 @@ MD_API void md_model_close(md_model *m); /* NULL allowed */
 MD_API const md_model_info *md_model_get_info(const md_model *m);
 /* Of the file's contents: what traces, saved conversations and lists of uses name. The same for a packed file as for its origin. */
 MD_API uint64_t md_model_get_identity(const md_model *m);
+/* Experts that a layer's router chooses from; 0: it has none, or there is no such layer. */
+MD_API int32_t md_model_layer_experts(const md_model *m, int32_t layer);
 /* NULL when the file carries none that we know; then why is in the error that md_model_tokenizer_error gives. */
 MD_API const md_tokenizer *md_model_tokenizer(const md_model *m);
 MD_API const char *md_model_tokenizer_error(const md_model *m); /* "" when there is a tokenizer */

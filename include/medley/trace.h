@@ -55,7 +55,7 @@ MD_API MD_MUST_USE md_status md_trace_writer_close(md_trace_writer *w, md_error 
 
 /* --- a session's trace --- */
 typedef struct md_session_trace md_session_trace;
-/* From now on the session's steps are written to w. Takes the session's one observer; whoever sets another ends the trace.
+/* From now on the session's steps are written to w, by an observer that is added to the session's (md_session_add_observer).
  * Sequences are numbered as they appear, from 0; a number is used again when its sequence is gone. Writes are flushed at the end
  * of a step, at most once a second. w must have been opened for the session's model. */
 MD_API MD_MUST_USE md_status md_session_trace_begin(md_session *s, md_trace_writer *w, md_session_trace **out,

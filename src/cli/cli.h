@@ -98,6 +98,13 @@ void md_cli_catch_interrupts(void);
 /* The signal that came, or 0. */
 int md_cli_interrupted(void);
 void md_cli_forget_interrupt(void);
+/* What gives all lines of the terminal back to the text, and clears those below the cursor's, which is left alone: a cursor behind
+ * the last column would clear that. */
+#define MD_CLI_REGION_END "\0337\033[r\0338\0337\033[E\033[J\0338"
+/* While lower lines of the terminal are kept from the text: a signal that stops or kills the program gives them back. */
+void md_cli_keep_region(bool kept);
+/* True, once, after the program was stopped and goes on: no lines are kept any more. */
+bool md_cli_take_resumed(void);
 /* MD_ERR_CANCELLED without a message: the user knows. */
 md_status md_cli_cancelled(md_error *err);
 

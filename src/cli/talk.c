@@ -56,6 +56,7 @@ static md_status open_session(md_talk *t, md_error *err)
     MD_TRY(md_cli_open_session(t->cli, t->model, &args, &t->session, err));
     MD_TRY(md_cli_tracing_begin(t->cli, t->model, t->session, &t->tracing, err));
     MD_TRY(md_cli_warm(t->cli, t->model, t->session, err));
+    MD_TRY(md_cli_watch_open(t->cli, t->session, &t->watch, err));
     t->capacity = md_session_free_positions(t->session);
     MD_TRY(md_seq_new(t->session, &t->seq, err));
     return md_cli_mask_experts(t->cli, t->model, t->seq, err);
@@ -196,6 +197,7 @@ md_status md_talk_open(md_cli *cli, md_talk *t, md_error *err)
                "--stop was given %zu times; at most 16 are possible", o->value[MD_OPT_STOP].n_list);
     MD_FAIL_IF(system && md_opt_given(o, MD_OPT_LOAD), MD_ERR_ARGUMENT,
                "--load brings a conversation with its own system message: --system makes no sense with it");
+    MD_TRY(md_cli_watch_check(cli, err));
     const double began = md_sys_seconds();
     md_status status;
     MD_TRY_GOTO(md_cli_open_model(cli, &t->model, err));
@@ -224,6 +226,7 @@ void md_talk_close(md_talk *t)
     md_error err = {0};
     if (md_cli_tracing_end(&t->tracing, MD_OK, &err) != MD_OK)
         md_cli_complain(&err);
+    md_cli_watch_close(t->watch);
     md_talk_pop(t, 0);
     md_free(t->message);
     md_buf_done(&t->answer);
@@ -265,7 +268,7 @@ static bool on_text(void *user, const char *text, size_t n)
 static bool on_prompt(void *user, size_t done, size_t total)
 {
     md_talk *t = user;
-    return md_cli_bar_update(&t->bar, done, total);
+    return t->watch ? md_cli_interrupted() == 0 : md_cli_bar_update(&t->bar, done, total);
 }
 
 static md_status generate(md_talk *t, const int32_t *prompt, size_t n, md_error *err)
@@ -288,7 +291,11 @@ static md_status generate(md_talk *t, const int32_t *prompt, size_t n, md_error 
         .user = t,
     };
     md_cli_bar_begin(&t->bar, t->cli, "reading the prompt");
+    if (t->watch)
+        md_cli_watch_begin(t->watch, (int64_t)n);
     const md_status status = md_generate(t->seq, &args, &t->result, err);
+    if (t->watch)
+        md_cli_watch_end(t->watch);
     md_cli_bar_end(&t->bar);
     MD_TRY(status);
     return t->answer.failed ? md_fail_memory(err, "the answer") : MD_OK;

@@ -6,7 +6,7 @@
 #ifndef MD_CLI_TALK_H
 #define MD_CLI_TALK_H
 
-#include "cli/cli.h"
+#include "cli/watch.h"
 
 #include <medley/chat.h>
 #include <medley/generate.h>
@@ -21,6 +21,7 @@ typedef struct md_talk {
     md_template *template_;        /* owned; NULL: the text goes on raw */
     md_session *session;           /* owned */
     md_cli_tracing tracing;        /* of the session */
+    md_cli_watch *watch;           /* owned, of the session; NULL: --watch was not given */
     md_seq *seq;                   /* owned by session */
     md_sampler *sampler;           /* owned */
     md_grammar *grammar;           /* owned; NULL: answers are free */

@@ -25,6 +25,8 @@ struct md_expert_store {
     /* The expert's weights, present until release. Waits for them if need be. NULL if they cannot be had. */
     const md_expert *(*run)(md_expert_store *s, int32_t layer, int32_t expert);
     void (*release)(md_expert_store *s, int32_t layer, int32_t expert);
+    /* True when the expert is there or on its way. NULL: all of them are there. */
+    bool (*present)(md_expert_store *s, int32_t layer, int32_t expert);
     /* Tells what a layer's router chose, before `want`: expert, weight [n], rows after each other; ids outside of the layer's FFNs
      * count for nothing. NULL: it does not care. */
     void (*chosen)(md_expert_store *s, int32_t layer, const int32_t *expert, const float *weight, int64_t n);

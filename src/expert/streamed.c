@@ -220,6 +220,12 @@ static bool ready(md_expert_store *store, int32_t layer, int32_t expert)
     return !at || at->state != MD_SLOT_READING;
 }
 
+static bool present(md_expert_store *store, int32_t layer, int32_t expert)
+{
+    const md_slot *at = md_slot_of((md_streamed *)store, layer, expert);
+    return at && at->state != MD_SLOT_FAILED;
+}
+
 static const md_expert *run(md_expert_store *store, int32_t layer, int32_t expert)
 {
     md_streamed *s = (md_streamed *)store;
@@ -347,8 +353,14 @@ static void expect(md_expert_store *store, const int32_t *expert, int64_t n)
 
 md_expert_store md_streamed_operations(void)
 {
-    return (md_expert_store){
-        .want = want, .ready = ready, .run = run, .release = release, .chosen = chosen, .expect = expect, .guess = -1};
+    return (md_expert_store){.want = want,
+                             .ready = ready,
+                             .run = run,
+                             .release = release,
+                             .present = present,
+                             .chosen = chosen,
+                             .expect = expect,
+                             .guess = -1};
 }
 
 /* ---- what it tells ---- */

@@ -123,6 +123,11 @@ uint64_t md_model_get_identity(const md_model *m)
     return m->identity;
 }
 
+int32_t md_model_layer_experts(const md_model *m, int32_t layer)
+{
+    return layer >= 0 && layer < m->spec.n_layer ? m->spec.layer[layer].ffn.router.n_expert : 0;
+}
+
 const md_tokenizer *md_model_tokenizer(const md_model *m)
 {
     return m->tokenizer;

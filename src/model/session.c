@@ -263,11 +263,43 @@ void md_session_counters(const md_session *s, md_counters *out)
     }
 }
 
+static void set_observer(md_session *s, md_observer *o, unsigned points, md_observer_fn *fn, void *user)
+{
+    *o = (md_observer){.points = fn ? points : 0, .fn = fn, .user = user};
+    s->observe_points = 0;
+    for (int i = 0; i < MD_MOST_OBSERVERS; i++)
+        s->observe_points |= s->observer[i].points;
+}
+
 void md_session_observe(md_session *s, unsigned points, md_observer_fn *fn, void *user)
 {
-    s->observe_points = fn ? points : 0;
-    s->observe = fn;
-    s->observe_user = user;
+    set_observer(s, &s->observer[0], points, fn, user);
+}
+
+md_status md_session_add_observer(md_session *s, unsigned points, md_observer_fn *fn, void *user, md_error *err)
+{
+    MD_FAIL_IF(!fn, MD_ERR_ARGUMENT, "an observer needs a function");
+    for (int i = 1; i < MD_MOST_OBSERVERS; i++)
+        if (!s->observer[i].fn) {
+            set_observer(s, &s->observer[i], points, fn, user);
+            return MD_OK;
+        }
+    return md_fail(err, MD_ERR_LIMIT, "%d observers were added to this session already: remove one first",
+                   MD_MOST_OBSERVERS - 1);
+}
+
+void md_session_remove_observer(md_session *s, md_observer_fn *fn, const void *user)
+{
+    for (int i = 1; i < MD_MOST_OBSERVERS; i++)
+        if (s->observer[i].fn == fn && s->observer[i].user == user)
+            set_observer(s, &s->observer[i], 0, NULL, NULL);
+}
+
+void md_observe(const md_session *s, const md_event *e)
+{
+    for (int i = 0; i < MD_MOST_OBSERVERS; i++)
+        if (s->observer[i].points >> e->point & 1)
+            s->observer[i].fn(s->observer[i].user, e);
 }
 
 void md_observe_rows(md_session *s, md_point p, int32_t layer, const float *values)
@@ -280,7 +312,7 @@ void md_observe_rows(md_session *s, md_point p, int32_t layer, const float *valu
                         .n_rows = s->n_rows,
                         .n_cols = s->model->spec.n_embd,
                         .values = values};
-    s->observe(s->observe_user, &e);
+    md_observe(s, &e);
 }
 
 uint64_t md_logits_hash(uint64_t hash, const float *logits, size_t n)

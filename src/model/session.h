@@ -16,6 +16,13 @@
 /* Rows of one sequence that read keys together. */
 #define MD_ATTEND_ROWS 64
 
+enum { MD_MOST_OBSERVERS = 4 };
+typedef struct md_observer {
+    unsigned points;
+    md_observer_fn *fn; /* NULL: a free place */
+    void *user;
+} md_observer;
+
 typedef struct md_row {
     md_seq *seq; /* borrowed */
     int32_t pos;
@@ -129,10 +136,9 @@ struct md_session {
 
     uint64_t steps, rows;
     double part_seconds[MD_STEP_N_PARTS], part_began; /* of the part under way */
-    unsigned observe_points;
-    md_observer_fn *observe;
-    void *observe_user;
-    void *slot; /* owned by whoever set it through md_session_slot */
+    md_observer observer[MD_MOST_OBSERVERS];          /* the first is md_session_observe's */
+    unsigned observe_points;                          /* of all of them */
+    void *slot;                                       /* owned by whoever set it through md_session_slot */
     void (*slot_free)(void *);
 };
 
@@ -178,8 +184,10 @@ static inline void md_step_part_end(md_session *s, md_step_part part)
 
 static inline bool md_observed(const md_session *s, md_point p)
 {
-    return s->observe && (s->observe_points >> p & 1);
+    return s->observe_points >> p & 1;
 }
+/* Shows an event to those who asked for its point. */
+void md_observe(const md_session *s, const md_event *e);
 void md_observe_rows(md_session *s, md_point p, int32_t layer, const float *values);
 
 #endif

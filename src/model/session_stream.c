@@ -90,3 +90,11 @@ void md_session_stream_counts(const md_session *s, md_stream_counts *out)
         out->experts += (uint64_t)s->model->stream->args.n_expert[l];
     }
 }
+
+bool md_session_expert_present(const md_session *s, int32_t layer, int32_t expert)
+{
+    if (!s->streamed || layer < 0 || layer >= s->model->spec.n_layer || expert < 0 ||
+        expert >= s->model->stream->args.n_expert[layer])
+        return true;
+    return s->experts->present(s->experts, layer, expert);
+}

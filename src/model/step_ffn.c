@@ -51,7 +51,7 @@ static void observe_expert(void *user, int32_t expert, int32_t n_rows, const int
                         .n_cols = j->s->model->spec.layer[j->layer].ffn.expert_embd,
                         .row = row,
                         .values = out};
-    j->s->observe(j->s->observe_user, &e);
+    md_observe(j->s, &e);
 }
 
 /* ---- shared expert ---- */

@@ -191,5 +191,5 @@ void md_step_route(md_session *s, int32_t layer, int32_t round, int32_t *expert,
                         .n_cols = f->router.top_k,
                         .expert_id = expert,
                         .weight = weight};
-    s->observe(s->observe_user, &e);
+    md_observe(s, &e);
 }

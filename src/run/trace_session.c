@@ -155,17 +155,20 @@ md_status md_session_trace_begin(md_session *s, md_trace_writer *w, md_session_t
         md_session_trace_end(t);
         return md_fail_memory(err, "a trace");
     }
-    md_session_observe(s, 1u << MD_POINT_LAYER_IN | 1u << MD_POINT_ROUTING | 1u << MD_POINT_LAYER_OUT, observe, t);
-    *out = t;
-    return MD_OK;
+    const md_status status = md_session_add_observer(
+        s, 1u << MD_POINT_LAYER_IN | 1u << MD_POINT_ROUTING | 1u << MD_POINT_LAYER_OUT, observe, t, err);
+    if (status == MD_OK)
+        *out = t;
+    else
+        md_session_trace_end(t);
+    return status;
 }
 
 void md_session_trace_end(md_session_trace *t)
 {
     if (!t)
         return;
-    if (t->session->observe_user == t)
-        md_session_observe(t->session, 0, NULL, NULL);
+    md_session_remove_observer(t->session, observe, t);
     md_free((void *)t->known);
     md_free(t->sequence);
     md_free(t->position);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Transcripts of the program: cases/*.txt, and what needs more than one command in
-checks.py and conversations.py. Standard library only.
+checks.py, conversations.py and watching.py. Standard library only.
 
 usage: run.py --bin MEDLEY [--conformance DIR|none] [--only TEXT]
 
@@ -36,6 +36,7 @@ sys.dont_write_bytecode = True  # the source folder stays as it is
 import checks
 import conversations
 import gguf_edit
+import watching
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -206,7 +207,7 @@ def main():
             stem = os.path.basename(path)[:-4]
             for name, directives in read_cases(path):
                 attempt(f'{stem}: {name}', lambda: run_case(world, directives))
-        for fn in checks.ALL + conversations.ALL:
+        for fn in checks.ALL + conversations.ALL + watching.ALL:
             attempt(f'checks: {fn.__name__.replace("_", " ")}', lambda: fn(world))
     print('{passed} passed, {failed} failed, {skipped} skipped'.format(**count))
     sys.exit(count['failed'] > 0 or count['passed'] == 0)

@@ -422,6 +422,36 @@ static void the_observer_sees_every_point(void **state)
     md_session_free(s);
 }
 
+static void observers_are_side_by_side(void **state)
+{
+    (void)state;
+    int32_t token[10];
+    fill_tokens(token, 10, n_vocab, 8);
+    md_session *s = session_of(64, 16);
+    md_seq *q;
+    seen n[4] = {0}, other = {0};
+    md_error e = {0};
+    OK(md_seq_new(s, &q, err));
+    for (int i = 0; i < 3; i++)
+        OK(md_session_add_observer(s, 1u << (i == 2 ? MD_POINT_ROUTING : MD_POINT_LAYER_IN), count_event, &n[i], err));
+    assert_int_equal(md_session_add_observer(s, ~0u, count_event, &n[3], &e), MD_ERR_LIMIT);
+    assert_non_null(strstr(e.message, "3 observers"));
+    assert_int_equal(md_session_add_observer(s, ~0u, NULL, &n[3], &e), MD_ERR_ARGUMENT);
+    md_session_remove_observer(s, count_event, &other); /* nobody */
+    feed(s, q, token, 10);
+    md_session_remove_observer(s, count_event, &n[0]);
+    md_session_observe(s, 1u << MD_POINT_LAYER_OUT, count_event, &n[3]);
+    OK(md_seq_trim(q, 0, err));
+    feed(s, q, token, 10);
+    assert_int_equal(n[0].layer_in, 30);
+    assert_int_equal(n[1].layer_in, 60);
+    assert_int_equal(n[2].routing, 60);
+    assert_int_equal(n[1].routing + n[2].layer_in + n[3].layer_in, 0); /* only what was asked for */
+    assert_int_equal(n[3].layer_out, 30);
+    assert_true(md_session_expert_present(s, 0, 0)); /* all of them, in memory */
+    md_session_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -434,6 +464,7 @@ int main(void)
         cmocka_unit_test(bad_batches_are_refused_and_change_nothing),
         cmocka_unit_test(sessions_keep_to_their_arguments),
         cmocka_unit_test(the_observer_sees_every_point),
+        cmocka_unit_test(observers_are_side_by_side),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

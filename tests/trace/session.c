@@ -213,7 +213,12 @@ static void a_store_tells_what_it_did(void **state)
     free(c);
 }
 
-/* A number is free again when its sequence is gone; another observer ends the trace. */
+static void count_steps(void *user, const md_event *e)
+{
+    *(int *)user += e->layer == 0;
+}
+
+/* A number is free again when its sequence is gone; other observers see what the trace sees, before and after it. */
 static void sequences_have_numbers(void **state)
 {
     const md_synth_spec spec = {.arch = "qwen3moe", .n_layer = 1};
@@ -231,10 +236,15 @@ static void sequences_have_numbers(void **state)
         md_seq_free(r.seq[i]);
         OK(md_seq_new(r.s, &r.seq[i], err));
     }
+    int set = 0, added = 0;
+    md_session_observe(r.s, 1u << MD_POINT_LAYER_IN, count_steps, &set);
+    OK(md_session_add_observer(r.s, 1u << MD_POINT_ROUTING, count_steps, &added, err));
     run_step(&r, 1, c);
     md_session_observe(r.s, 0, NULL, NULL);
-    run_step(&r, 1, c);
     md_session_trace_end(t);
+    run_step(&r, 1, c);
+    assert_int_equal(set, 1);
+    assert_int_equal(added, 2);
     close_writer(w);
     md_trace_reader *reader = open_reader(path);
     int steps = 0;
