@@ -30,6 +30,8 @@ typedef struct md_bench_args {
     bool measure_memory; /* what memory can do, too, about half a second before and after a test [true] */
     int64_t memory;      /* as in md_session_args, for models whose experts are streamed [0] */
     md_read_ahead read_ahead;
+    md_on_miss on_miss;  /* as in md_session_args; then same_bits need not hold */
+    float on_miss_share; /* as in md_session_args */
     md_kv_type kv_type;
     const char *isa;          /* as in md_session_args */
     md_progress_fn *progress; /* may be NULL; unit: runs */
@@ -63,6 +65,8 @@ typedef struct md_bench_result {
     double step_bytes, bytes_per_second, roof, share;
     uint64_t logits_hash; /* of the last step's logits, row after row */
     bool same_bits;       /* every repetition had them, and, where another number of threads ran the test, it had too */
+    uint64_t on_miss_uses; /* as in md_stream_counts, of all repetitions */
+    double on_miss_share;  /* of the gate weight of those that on_miss looked at, 0 to 1 */
 } md_bench_result;
 
 typedef struct md_bench md_bench;

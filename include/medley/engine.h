@@ -31,6 +31,17 @@ MD_API const char *md_kv_type_name(md_kv_type t);
  * it. AUTO: as long as steps are faster with it than without, which is tried again and again. */
 typedef enum md_read_ahead { MD_READ_AHEAD_AUTO, MD_READ_AHEAD_OFF, MD_READ_AHEAD_ALWAYS } md_read_ahead;
 
+/* What a token does about experts that it chose and that are not in memory. Any but READ gives exactness up: what is computed
+ * then depends on what was read before, the numerics key says so, and md_seq_save refuses. Only rows that are alone of their
+ * sequence in a step are touched, not prompts, and of their experts only those with less than on_miss_share of the row's gate weight,
+ * never the heaviest. What remains is scaled to the same sum. */
+typedef enum md_on_miss {
+    MD_ON_MISS_READ,    /* waits for them */
+    MD_ON_MISS_SKIP,    /* leaves them out (Lu et al. 2024, "Not All Experts are Equal") */
+    MD_ON_MISS_REROUTE, /* takes the best-scored expert in memory in its place (Skliar et al. 2024, "Mixture of
+                         * Cache-Conditional Experts"); reads where there is none */
+} md_on_miss;
+
 typedef struct md_session_args {
     int32_t n_threads;   /* >= 1; 0: physical cores within cpuset and CPU quota */
     int32_t n_positions; /* KV room of all sequences together, in positions; rounded up to whole pages of 64 */
@@ -53,6 +64,8 @@ typedef struct md_session_args {
     /* Who leaves a slot: "medley", "lfu", "lru"; NULL: the preferred one. Borrowed during the call. */
     const char *policy;
     md_read_ahead read_ahead; /* of streamed experts, before a step asks for them */
+    md_on_miss on_miss;       /* counts only where experts are streamed */
+    float on_miss_share;      /* above 0, to 1; 0: 0.1 */
 } md_session_args;
 /* Defaults: all threads, min(trained context, 4096) positions, 256 rows (512 that may grow where experts are streamed), 1 logits row,
  * 8 sequences, F16. Where the model is not causal: as many rows as positions, and F32, since its keys and values do not
@@ -87,6 +100,9 @@ typedef struct md_stream_counts {
     double step_ahead,
         step_plain;  /* seconds of a step's layers of late with the better way to read ahead, without; 0: not tried */
     bool ahead_pays; /* as far as is known */
+    uint64_t on_miss_rows; /* rows of a layer that on_miss looked at, whether it changed them or not */
+    uint64_t on_miss_uses; /* experts of them that it left out or replaced: neither hits nor misses */
+    double on_miss_weight; /* sum over those rows: the share of the row's gate weight that they had */
 } md_stream_counts;
 MD_API void md_session_stream_counts(const md_session *s, md_stream_counts *out);
 /* Is this expert of a layer in memory, or being read? True for all where experts are not streamed, and for what has no weights. */
@@ -124,7 +140,7 @@ MD_API int32_t md_session_max_rows(const md_session *s);
 MD_API int32_t md_session_free_positions(const md_session *s);
 /* The numerics key of a sequence: everything but file and tokens that its logits depend on, as one line of text, e.g.
  * "kv=f16 experts=all top-k=8 adapter=none rope=model ctx=model", with " overrides=HASH" behind it where metadata of the
- * file was overridden. Written to buf (NUL-terminated, cut to n). */
+ * file was overridden, and " on-miss=skip:0.1" where missing experts are left out. Written to buf (NUL-terminated, cut to n). */
 MD_API void md_seq_numerics_key(const md_seq *q, char *buf, size_t n);
 
 /* --- sequences --- */
@@ -201,7 +217,7 @@ MD_API void md_step_abandon(md_session *s);
 /* Results of the last finished step, valid until the next begin. NULL if the row did not ask. */
 MD_API const float *md_step_logits(const md_session *s, int32_t row); /* [n_vocab] */
 MD_API const float *md_step_hidden(const md_session *s, int32_t row); /* [n_embd] */
-/* Experts [k] and weights [k] of a row at a layer in the order the router picked them; an empty slot is -1. *k gets the
+/* Experts [k] and weights [k] of a row at a layer in the order the router picked them, as on_miss left them; an empty slot is -1. *k gets the
  * number of slots, 0 for layers without experts. False if the row did not ask. */
 MD_API bool md_step_routing(const md_session *s, int32_t row, int32_t layer, const int32_t **expert,
                             const float **weight, int32_t *k);

@@ -128,6 +128,10 @@ md_status md_cli_parse_size(const char *name, const char *text, uint64_t whole, 
 /* --memory in bytes; shares are of what this process could have. 0: not given. */
 md_status md_cli_memory(const md_cli *cli, int64_t *out, md_error *err) MD_MUST_USE;
 
+/* --on-miss, with a note where it changes nothing; share: 0 if none was given. */
+md_status md_cli_on_miss(const md_cli *cli, const md_model *m, md_on_miss *out, float *share,
+                         md_error *err) MD_MUST_USE;
+
 /* --- open.c --- */
 /* What --override, --mmap and --threads ask of whoever reads the model; empty for commands without them. */
 md_model_args md_cli_model_args(const md_cli *cli);
@@ -185,5 +189,11 @@ void md_cli_show_figures(const md_cli *cli, const md_cli_figures *f);
 /* What a session with streamed experts did; NULL if memory is out. */
 json_t *md_cli_json_stream(const md_stream_counts *c);
 json_t *md_cli_json_figures(const md_cli_figures *f); /* NULL when memory is out */
+/* The share of gate weight that skipped or rerouted experts had, 0 to 1. */
+double md_cli_changed_share(const md_stream_counts *c);
+/* What streaming did, as a line of its own; nothing where experts are resident. */
+void md_cli_show_stream(const md_cli *cli, const md_stream_counts *c);
+/* Adds it to an object, as "streaming". Gives the object, or NULL when memory is out. */
+json_t *md_cli_json_add_stream(json_t *owned, const md_stream_counts *c);
 
 #endif

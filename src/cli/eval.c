@@ -35,6 +35,9 @@ static md_status open_session(md_cli *cli, const md_model *m, int32_t n_position
     args.hidden_only = !info->has_logits;
     const int64_t fit = LOGITS_BYTES / ((int64_t)info->n_vocab * (int64_t)sizeof(float) + 1);
     args.n_logits = min_i32(args.n_rows, fit > 1 ? fit : 1);
+    /* Missing experts are left out of tokens that come alone: as in generation, those that are scored do. */
+    if (chunk == 0 && strcmp(md_opt_text(o, MD_OPT_ON_MISS), "read") != 0)
+        chunk = 1;
     if (chunk > 0)
         args.n_logits = chunk;
     if (md_opt_given(o, MD_OPT_TOKEN_IDS))
@@ -67,22 +70,29 @@ static md_status read_tokens(md_cli *cli, const md_model *m, md_tokens *ids, md_
     return status;
 }
 
-static md_status report_text(md_cli *cli, const md_perplexity *p, int32_t n_ctx, const char *key, md_error *err)
+static md_status report_text(md_cli *cli, const md_perplexity *p, int32_t n_ctx, const md_session *s, const char *key,
+                             md_error *err)
 {
     char hash[17];
+    md_stream_counts stream;
+    md_session_stream_counts(s, &stream);
     snprintf(hash, sizeof hash, "%016" PRIx64, p->logits_hash);
     if (md_opt_flag(cli->options, MD_OPT_JSON))
-        return md_cli_write_json(cli,
-                                 json_pack("{s:f, s:f, s:f, s:I, s:i, s:i, s:f, s:s, s:s}", "perplexity", p->perplexity,
-                                           "error", p->error, "nll", p->nll, "scored_tokens", (json_int_t)p->n_scored,
-                                           "windows", (int)p->n_windows, "context", (int)n_ctx, "seconds", p->seconds,
-                                           "logits_hash", hash, "numerics_key", key),
-                                 err);
+        return md_cli_write_json(
+            cli,
+            md_cli_json_add_stream(json_pack("{s:f, s:f, s:f, s:I, s:i, s:i, s:f, s:s, s:s}", "perplexity",
+                                             p->perplexity, "error", p->error, "nll", p->nll, "scored_tokens",
+                                             (json_int_t)p->n_scored, "windows", (int)p->n_windows, "context",
+                                             (int)n_ctx, "seconds", p->seconds, "logits_hash", hash, "numerics_key",
+                                             key),
+                                   &stream),
+            err);
     md_cli_printf(cli, "perplexity %.4f +- %.4f over %" PRId64 " tokens in %d windows of %d\n", p->perplexity, p->error,
                   p->n_scored, (int)p->n_windows, (int)n_ctx);
     char memory[32];
     md_cli_note(cli, "%.1f s | peak memory %s | logits %s | %s", p->seconds,
                 md_cli_bytes(memory, sizeof memory, md_sys_peak_rss()), hash, key);
+    md_cli_show_stream(cli, &stream);
     return MD_OK;
 }
 
@@ -123,7 +133,7 @@ static md_status eval_text(md_cli *cli, const md_model *m, md_error *err)
     status = md_eval_perplexity(s, ids.id, ids.n, n_ctx, on_window, &bar, &result, err);
     md_cli_bar_end(&bar);
     MD_TRY_GOTO(status);
-    MD_TRY_GOTO(report_text(cli, &result, n_ctx, key, err));
+    MD_TRY_GOTO(report_text(cli, &result, n_ctx, s, key, err));
 fail:
     status = md_cli_tracing_end(&tracing, status, err);
     md_session_free(s);
@@ -298,19 +308,24 @@ static md_status report_ids(id_run *r, double seconds, md_error *err)
 {
     const md_model_info *info = md_model_get_info(r->model);
     char key[256], hash[17], memory[32];
+    md_stream_counts stream;
+    md_session_stream_counts(r->session, &stream);
     md_seq_numerics_key(r->seq, key, sizeof key);
     snprintf(hash, sizeof hash, "%016" PRIx64, r->hash);
     if (md_opt_flag(r->cli->options, MD_OPT_JSON))
-        return md_cli_write_json(r->cli,
-                                 json_pack("{s:I, s:i, s:f, s:s, s:s}", "tokens", (json_int_t)r->ids.n,
-                                           info->has_logits ? "vocabulary" : "width", (int)row_width(info), "seconds",
-                                           seconds, info->has_logits ? "logits_hash" : "hidden_hash", hash,
-                                           "numerics_key", key),
-                                 err);
+        return md_cli_write_json(
+            r->cli,
+            md_cli_json_add_stream(json_pack("{s:I, s:i, s:f, s:s, s:s}", "tokens", (json_int_t)r->ids.n,
+                                             info->has_logits ? "vocabulary" : "width", (int)row_width(info), "seconds",
+                                             seconds, info->has_logits ? "logits_hash" : "hidden_hash", hash,
+                                             "numerics_key", key),
+                                   &stream),
+            err);
     md_cli_note(r->cli, "%zu tokens, %.1f tokens/s | peak memory %s | %s %s | %s", r->ids.n,
                 seconds > 0.0 ? (double)r->ids.n / seconds : 0.0,
                 md_cli_bytes(memory, sizeof memory, md_sys_peak_rss()), info->has_logits ? "logits" : "hidden states",
                 hash, key);
+    md_cli_show_stream(r->cli, &stream);
     return MD_OK;
 }
 

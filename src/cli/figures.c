@@ -16,17 +16,24 @@ static double share(uint64_t part, uint64_t whole)
     return whole > 0 ? (double)part / (double)whole : 0.0;
 }
 
-/* What streaming did; nothing where experts are resident. */
-static void show_stream(const md_cli *cli, const md_stream_counts *c)
+double md_cli_changed_share(const md_stream_counts *c)
+{
+    return c->on_miss_rows > 0 ? c->on_miss_weight / (double)c->on_miss_rows : 0.0;
+}
+
+void md_cli_show_stream(const md_cli *cli, const md_stream_counts *c)
 {
     const uint64_t uses = c->hits + c->misses;
-    char read[32];
+    char read[32], changed[96] = "";
+    if (c->on_miss_uses > 0)
+        snprintf(changed, sizeof changed, " | skipped or rerouted %" PRIu64 ", %.2f %% of the gate weight",
+                 c->on_miss_uses, 100.0 * md_cli_changed_share(c));
     if (c->experts > 0)
         md_cli_note(cli,
                     "experts: room for %" PRIu64 " of %" PRIu64 " | %.1f %% of %" PRIu64
-                    " uses were there | read %s | waited %.2f s",
+                    " uses were there | read %s | waited %.2f s%s",
                     c->slots, c->experts, uses > 0 ? 100.0 * share(c->hits, uses) : 100.0, uses,
-                    md_cli_bytes(read, sizeof read, c->bytes), c->wait);
+                    md_cli_bytes(read, sizeof read, c->bytes), c->wait, changed);
     char timing[96] = "";
     if (c->step_ahead > 0.0 && c->step_plain > 0.0)
         snprintf(timing, sizeof timing, " | %.2f ms a token with it, %.2f without: %s", 1e3 * c->step_ahead,
@@ -51,7 +58,7 @@ void md_cli_show_figures(const md_cli *cli, const md_cli_figures *f)
                 f->load_seconds, f->n_prompt, rate(f->n_prompt, f->prompt_seconds), f->n_generated,
                 rate(f->n_generated, f->generate_seconds), md_cli_bytes(memory, sizeof memory, md_sys_peak_rss()),
                 (int)f->n_threads, seed, f->logits_hash, f->numerics_key);
-    show_stream(cli, &f->stream);
+    md_cli_show_stream(cli, &f->stream);
 }
 
 /* Each kind of guess: how many of its experts were chosen, how many of those chosen it named. */
@@ -70,12 +77,21 @@ static json_t *json_guesses(const md_stream_counts *c)
 
 json_t *md_cli_json_stream(const md_stream_counts *c)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:{s:I, s:I, s:I, s:I, s:f, s:f, s:b, s:o}}", "slots",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:I, s:f, s:{s:I, s:I, s:I, s:I, s:f, s:f, s:b, s:o}}", "slots",
                      (json_int_t)c->slots, "experts", (json_int_t)c->experts, "hits", (json_int_t)c->hits, "misses",
-                     (json_int_t)c->misses, "bytes_read", (json_int_t)c->bytes, "wait_seconds", c->wait, "ahead",
-                     "read", (json_int_t)c->ahead, "used", (json_int_t)c->ahead_used, "late", (json_int_t)c->ahead_late,
+                     (json_int_t)c->misses, "bytes_read", (json_int_t)c->bytes, "wait_seconds", c->wait, "changed_uses",
+                     (json_int_t)c->on_miss_uses, "changed_gate_share", md_cli_changed_share(c), "ahead", "read",
+                     (json_int_t)c->ahead, "used", (json_int_t)c->ahead_used, "late", (json_int_t)c->ahead_late,
                      "wasted", (json_int_t)c->ahead_wasted, "step_seconds", c->step_ahead, "step_seconds_without",
                      c->step_plain, "pays", c->ahead_pays, "guesses", json_guesses(c));
+}
+
+json_t *md_cli_json_add_stream(json_t *o, const md_stream_counts *c)
+{
+    if (!o || c->experts == 0 || json_object_set_new(o, "streaming", md_cli_json_stream(c)) == 0)
+        return o;
+    json_decref(o);
+    return NULL;
 }
 
 json_t *md_cli_json_figures(const md_cli_figures *f)
@@ -92,11 +108,5 @@ json_t *md_cli_json_figures(const md_cli_figures *f)
         json_decref(o);
         return NULL;
     }
-    const md_stream_counts *c = &f->stream;
-    json_t *stream = c->experts == 0 ? NULL : md_cli_json_stream(c);
-    if (o && c->experts > 0 && json_object_set_new(o, "streaming", stream) != 0) {
-        json_decref(o);
-        return NULL;
-    }
-    return o;
+    return md_cli_json_add_stream(o, &f->stream);
 }

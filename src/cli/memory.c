@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Sizes of memory as people write them, and --memory. */
+ * Sizes of memory as people write them, --memory, and --on-miss. */
 #include "cli/cli.h"
 #include "base/sys.h"
 
@@ -53,4 +53,38 @@ md_status md_cli_memory(const md_cli *cli, int64_t *out, md_error *err)
         md_cli_parse_size("--memory", md_opt_text(cli->options, MD_OPT_RUN_MEMORY), md_sys_own_memory(), &bytes, err));
     *out = (int64_t)bytes;
     return MD_OK;
+}
+
+/* A share above 0, to 1, in plain decimals. */
+static bool read_share(const char *text, float *out)
+{
+    char *end;
+    if (!text[0] || text[strspn(text, "0123456789.")])
+        return false;
+    *out = strtof(text, &end);
+    return end != text && !*end && *out > 0.0f && *out <= 1.0f;
+}
+
+md_status md_cli_on_miss(const md_cli *cli, const md_model *m, md_on_miss *out, float *share, md_error *err)
+{
+    static const char *const words[] = {"read", "skip", "reroute"}; /* ORDER of md_on_miss */
+    const char *text = md_opt_text(cli->options, MD_OPT_ON_MISS);
+    *share = 0.0f;
+    *out = MD_ON_MISS_READ;
+    if (!text) /* a command without the option */
+        return MD_OK;
+    const size_t n = strcspn(text, ":");
+    for (int i = 0; i < 3; i++)
+        if (strlen(words[i]) == n && memcmp(words[i], text, n) == 0 &&
+            (!text[n] || (i > 0 && read_share(text + n + 1, share)))) {
+            *out = (md_on_miss)i;
+            if (i > 0 && !md_model_streams(m))
+                md_cli_note(cli, "note: --on-miss changes nothing, since all experts are in memory");
+            return MD_OK;
+        }
+    return md_fail(
+        err, MD_ERR_ARGUMENT,
+        "--on-miss is '%s', but must be read, skip or reroute, the last two alone or with a share above 0 and at most 1, such as "
+        "skip:0.1",
+        text);
 }

@@ -44,6 +44,7 @@ md_status md_cli_open_session(const md_cli *cli, const md_model *m, const md_ses
     md_session_args own = *args;
     MD_TRY(md_cli_memory(cli, &own.memory, err));
     own.read_ahead = (md_read_ahead)md_opt_int(cli->options, MD_OPT_READ_AHEAD);
+    MD_TRY(md_cli_on_miss(cli, m, &own.on_miss, &own.on_miss_share, err));
     if (md_opt_given(cli->options, MD_OPT_ISA))
         own.isa = md_opt_text(cli->options, MD_OPT_ISA);
     md_memory need;

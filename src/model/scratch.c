@@ -155,6 +155,7 @@ static void take_routers(planner *p, const md_model *m, const md_session_args *a
                   k = sp->max.pick;
     const bool choose = !sp->causal && sp->routed, recursion = sp->recursion.count > 0;
     s->taken = ints(p, sp->max.capacity > 0 ? threads * e : 0);
+    s->needed = take(p, args->on_miss != MD_ON_MISS_READ ? e : 0, 1);
     s->route_mask = take(p, sp->max.capacity > 0 ? threads * e : 0, 1);
     s->last_logits = floats(p, t * sp->max.residual);
     s->residual_logits = floats(p, t * sp->max.residual);

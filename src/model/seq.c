@@ -210,7 +210,7 @@ static bool has_long_rope(const md_session *s)
 void md_seq_numerics_key(const md_seq *q, char *buf, size_t n)
 {
     const md_session *s = q->session;
-    char experts[32] = "all", top_k[16] = "none", overrides[40] = "";
+    char experts[32] = "all", top_k[16] = "none", overrides[40] = "", on_miss[40] = "";
     uint64_t h = MD_HASH_START;
     bool masked = false;
     for (size_t i = 0; q->mask && i < mask_bytes(s); i++) {
@@ -223,6 +223,9 @@ void md_seq_numerics_key(const md_seq *q, char *buf, size_t n)
         snprintf(top_k, sizeof top_k, "%d", s->model->spec.max.pick);
     if (s->model->overrides)
         snprintf(overrides, sizeof overrides, " overrides=%016llx", (unsigned long long)s->model->overrides);
-    snprintf(buf, n, "kv=%s experts=%s top-k=%s adapter=%s rope=%s ctx=model%s", md_kv_type_name(s->args.kv_type),
-             experts, top_k, q->adapter ? "yes" : "none", has_long_rope(s) ? "long" : "model", overrides);
+    if (s->args.on_miss != MD_ON_MISS_READ)
+        snprintf(on_miss, sizeof on_miss, " on-miss=%s:%g", s->args.on_miss == MD_ON_MISS_SKIP ? "skip" : "reroute",
+                 (double)s->args.on_miss_share);
+    snprintf(buf, n, "kv=%s experts=%s top-k=%s adapter=%s rope=%s ctx=model%s%s", md_kv_type_name(s->args.kv_type),
+             experts, top_k, q->adapter ? "yes" : "none", has_long_rope(s) ? "long" : "model", overrides, on_miss);
 }

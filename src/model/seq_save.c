@@ -159,6 +159,10 @@ md_status md_seq_save(const md_seq *q, const md_seq_save_args *args, const char 
     MD_FAIL_IF(q->session->stepping, MD_ERR_ARGUMENT,
                "a step is under way in this session: finish or abandon it first");
     MD_FAIL_IF(q->adapter, MD_ERR_UNSUPPORTED, "a sequence with an adapter cannot be saved");
+    MD_FAIL_IF(
+        q->session->args.on_miss != MD_ON_MISS_READ, MD_ERR_UNSUPPORTED,
+        "this session leaves out or replaces experts that are not in memory (--on-miss), so its keys and values are "
+        "not the model's own and are not saved: save the messages alone (a name that ends in .json), or run without it");
     MD_FAIL_IF(a->n_tokens > SIZE_MAX / 8, MD_ERR_ARGUMENT, "%zu tokens are more than a file can hold", a->n_tokens);
     MD_FAIL_IF(a->n_tokens > 0 && a->n_tokens < (size_t)q->table.length, MD_ERR_ARGUMENT,
                "%zu tokens were given for a sequence of %d positions: give all of them, or none", a->n_tokens,

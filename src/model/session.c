@@ -12,6 +12,7 @@
 #define MAX_ROWS          65536
 #define MAX_POSITIONS     (1 << 26)
 #define DEFAULT_POSITIONS 4096
+#define DEFAULT_SHARE     0.1f /* of the gate weight */
 
 const char *md_kv_type_name(md_kv_type t)
 {
@@ -70,6 +71,14 @@ static md_status settle(const md_model *m, const md_session_args *args, md_sessi
     MD_TRY(check_range("the KV type", out->kv_type, MD_KV_F32, MD_KV_Q8_0, err));
     MD_TRY(check_range("reading ahead", out->read_ahead, MD_READ_AHEAD_AUTO, MD_READ_AHEAD_ALWAYS, err));
     MD_TRY(check_range("the number of slots", out->most_slots, 0, 1 << 20, err));
+    MD_TRY(check_range("what to do about missing experts", out->on_miss, MD_ON_MISS_READ, MD_ON_MISS_REROUTE, err));
+    MD_FAIL_IF(!(out->on_miss_share >= 0.0f && out->on_miss_share <= 1.0f), MD_ERR_ARGUMENT,
+               "experts are left out below a share of %g of the gate weight, but it must be 0 to 1",
+               (double)out->on_miss_share);
+    if (out->on_miss_share == 0.0f)
+        out->on_miss_share = DEFAULT_SHARE;
+    if (!m->streamed) /* nothing is ever missing, so all is exact */
+        out->on_miss = MD_ON_MISS_READ;
     MD_TRY(check_range("the grain", out->grain_rows, 0, 1 << 20, err));
     MD_FAIL_IF(!md_kern_get(out->isa), MD_ERR_ARGUMENT, "there are no kernels '%s' on this machine", out->isa);
     return MD_OK;

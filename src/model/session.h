@@ -76,6 +76,7 @@ typedef struct md_scratch {
     float *route_work;     /* (threads, 3 E) */
     int32_t *taken;        /* (threads, E) tokens that experts have taken of a window */
     uint8_t *route_mask;   /* (threads, E) */
+    uint8_t *needed;       /* (E) of the layer under way, if what is missing may be left out */
     float *last_logits;    /* (T, E) of the layer with experts before; and what a router makes of them: */
     float *residual_logits;
     float *projected, *carried;           /* (T, H) what goes into a recurrent router, and its state */
@@ -138,7 +139,11 @@ struct md_session {
     double part_seconds[MD_STEP_N_PARTS], part_began; /* of the part under way */
     md_observer observer[MD_MOST_OBSERVERS];          /* the first is md_session_observe's */
     unsigned observe_points;                          /* of all of them */
-    void *slot;                                       /* owned by whoever set it through md_session_slot */
+    struct {
+        uint64_t rows, changed; /* rows of layers that were looked at; uses of experts that were left out or replaced */
+        double weight;          /* the rows' shares of gate weight that those were */
+    } on_miss;
+    void *slot; /* owned by whoever set it through md_session_slot */
     void (*slot_free)(void *);
 };
 
@@ -170,6 +175,8 @@ bool md_step_ffn(md_session *s, int32_t layer);
 void md_step_route(md_session *s, int32_t layer, int32_t round, int32_t *expert, float *weight);
 /* Tells the store what the next layer with experts will probably choose. */
 void md_step_guess(void *session);
+/* Changes what rows chose, as md_session_args.on_miss wants it (on_miss.c). */
+void md_step_on_miss(md_session *s, int32_t layer, int32_t *expert, float *weight);
 /* Around each layer of a model with recursion: begin returns how many layers to skip, since no row is in their round. */
 int32_t md_step_round_begin(md_session *s, int32_t layer);
 void md_step_round_end(md_session *s, int32_t layer);

@@ -85,6 +85,9 @@ void md_session_stream_counts(const md_session *s, md_stream_counts *out)
         out->guess_named[g] = c.guesses.guess[g].named;
         out->guess_right[g] = c.guesses.guess[g].right;
     }
+    out->on_miss_rows = s->on_miss.rows;
+    out->on_miss_uses = s->on_miss.changed;
+    out->on_miss_weight = s->on_miss.weight;
     for (int32_t l = 0; l < s->model->spec.n_layer; l++) {
         out->slots += (uint64_t)md_streamed_slots(s->streamed, l);
         out->experts += (uint64_t)s->model->stream->args.n_expert[l];

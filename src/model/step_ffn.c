@@ -106,6 +106,7 @@ static void route(md_session *s, const md_ffn_spec *f, int32_t layer, int32_t ro
     if (x != s->s.in.x)
         md_rows_set(&s->s.in, x, s->n_rows, d);
     md_step_route(s, layer, round, expert, weight);
+    md_step_on_miss(s, layer, expert, weight);
     if (s->s.in.x != s->s.h)
         md_rows_set(&s->s.in, s->s.h, s->n_rows, d);
     md_step_part_end(s, MD_STEP_ROUTER);

@@ -164,6 +164,8 @@ static md_session_args session_args(const bencher *b)
     s.isa = b->args->isa;
     s.memory = b->args->memory;
     s.read_ahead = b->args->read_ahead;
+    s.on_miss = b->args->on_miss;
+    s.on_miss_share = b->args->on_miss_share;
     s.n_positions = PAGE;
     s.n_rows = b->most_rows;
     s.rows_grow = false;
@@ -368,9 +370,20 @@ static void compare_threads(const md_bench *out, size_t i)
             r->same_bits = false;
 }
 
+/* What was left out or replaced since `before`. */
+static void count_changes(const bencher *b, const md_stream_counts *before, md_bench_result *r)
+{
+    md_stream_counts now;
+    md_session_stream_counts(b->session, &now);
+    const uint64_t rows = now.on_miss_rows - before->on_miss_rows;
+    r->on_miss_uses = now.on_miss_uses - before->on_miss_uses;
+    r->on_miss_share = rows > 0 ? (now.on_miss_weight - before->on_miss_weight) / (double)rows : 0.0;
+}
+
 static md_status measure(bencher *b, md_bench_result *r, double *sample, md_error *err)
 {
     md_counters before, after;
+    md_stream_counts store;
     const double tokens = r->n_prompt > 0 ? r->n_prompt : (double)r->n_generate * r->batch;
     double seconds;
     b->experts = 0.0;
@@ -378,12 +391,14 @@ static md_status measure(bencher *b, md_bench_result *r, double *sample, md_erro
     r->logits_hash = hash_logits(b, r);
     r->same_bits = true;
     md_session_counters(b->session, &before);
+    md_session_stream_counts(b->session, &store);
     for (int32_t i = 0; i < r->repeat; i++) {
         MD_TRY(run_once(b, r, false, &seconds, err));
         sample[i] = tokens / seconds;
         r->same_bits &= hash_logits(b, r) == r->logits_hash;
     }
     md_session_counters(b->session, &after);
+    count_changes(b, &store, r);
     for (int p = 0; p < MD_STEP_N_PARTS; p++)
         r->part_seconds[p] = (after.part_seconds[p] - before.part_seconds[p]) / (tokens * r->repeat);
     return summarize(r, err);

@@ -82,6 +82,17 @@ def raw_text_is_saved_too(w):
         assert (r.returncode == 2 and why in r.stderr) if why else r.returncode == 0, r.stderr
 
 
+def what_was_made_without_experts_is_not_saved(w):
+    """--on-miss changes results: keys and values made so stay in the session, and exact ones are not taken up."""
+    args = ['{moe}', *GREEDY, '--memory', '600M']
+    shown = chat(w, [*args, '--on-miss', 'skip:1'], 'Hello there', '/save made.mdl', '/save made.json')
+    assert b'(--on-miss), so its keys and values are not' in shown and b'2 messages were saved' in shown, shown
+    assert not os.path.exists(os.path.join(w.tmp, 'made.mdl')) and os.path.exists(os.path.join(w.tmp, 'made.json'))
+    assert b'2 messages were saved' in chat(w, args, 'Hello there', '/save exact.mdl')
+    loaded = chat(w, [*args, '--on-miss', 'skip:1', '--load', 'exact.mdl'], '/tokens')
+    assert b'0 tokens need not be read again' in loaded, loaded
+
+
 def broken_conversations(w):
     chat(w, ['{dense}', *GREEDY], 'Hello there', '/save a.mdl')
     path = os.path.join(w.tmp, 'a.mdl')
@@ -198,5 +209,5 @@ def overrides(w):
 
 
 ALL = [saved_state_gives_the_same_bits, loading_costs_no_prefill, other_numerics_read_the_text_again, raw_text_is_saved_too,
-       broken_conversations, saving_replaces_only_its_own_file, overflow_stops_or_is_an_error,
+       what_was_made_without_experts_is_not_saved, broken_conversations, saving_replaces_only_its_own_file, overflow_stops_or_is_an_error,
        dropped_turns_are_as_if_never_said, a_long_answer_drops_turns_on_its_way, raw_text_loses_its_oldest_half, overrides]
