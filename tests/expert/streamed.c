@@ -266,12 +266,36 @@ static void read_ahead_changes_nothing(void **state)
     world_done(&w);
 }
 
+/* Present is what is in a slot or on its way, and no more once it had to leave. */
+static void tells_what_is_present(void **state)
+{
+    world w;
+    world_init(&w, *state);
+    w.args.most_slots = TOP_K;
+    w.args.read_ahead = MD_AHEAD_OFF;
+    md_streamed *s;
+    OK(md_streamed_new(&w.args, &s, err));
+    md_expert_store *store = md_streamed_store(s);
+    const int32_t pair[] = {1, 4}, rest[] = {2, 3};
+    assert_false(store->present(store, 0, 1));
+    store->chosen(store, 0, pair, (const float[]){0.5f, 0.5f}, 2);
+    store->want(store, 0, pair, 2);
+    assert_true(store->present(store, 0, 1) && store->present(store, 0, 4));
+    assert_false(store->present(store, 0, 2) || store->present(store, 2, 1));
+    use(&w, s, 0, pair, 2); /* waits until they are there */
+    use(&w, s, 0, rest, 2);
+    assert_false(store->present(store, 0, 1) || store->present(store, 0, 4));
+    assert_true(store->present(store, 0, 2) && store->present(store, 0, 3));
+    md_streamed_free(s);
+    world_done(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_SCRATCH(gives_what_the_file_holds),      IN_SCRATCH(bytes_become_slots),
         IN_SCRATCH(what_is_in_use_stays),           IN_SCRATCH(read_ahead_changes_nothing),
-        IN_SCRATCH(a_file_that_changed_is_refused),
+        IN_SCRATCH(a_file_that_changed_is_refused), IN_SCRATCH(tells_what_is_present),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
