@@ -9,6 +9,7 @@
 #include "base/cpu.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/roof.h"
 #include "base/status.h"
 #include "base/sys.h"
 #include "model/session.h"
@@ -410,7 +411,7 @@ static md_status read_roof(bencher *b, const md_bench_result *r, md_error *err)
     if (r->n_generate == 0 || !b->args->measure_memory)
         return MD_OK;
     if (r->n_threads != b->roof_threads || md_sys_seconds() - b->roof_at > ROOF_SECONDS) {
-        MD_TRY(md_bench_read_roof(r->n_threads, &b->roof_now, err));
+        MD_TRY(md_roof_read(r->n_threads, &b->roof_now, err));
         b->roof_threads = r->n_threads;
         b->roof_at = md_sys_seconds();
     }

@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the files of the bench share: figures of a model and of the machine. */
+ * What the files of the bench share: figures of a model. */
 #ifndef MD_RUN_BENCH_H
 #define MD_RUN_BENCH_H
 
 #include <medley/bench.h>
-
-/* Bytes a second that n_threads can read from memory together: the best of several passes over more than caches hold; 0
- * where there is no memory for that. */
-md_status md_bench_read_roof(int32_t n_threads, double *out, md_error *err) MD_MUST_USE;
 
 /* What a step reads and computes, apart from how many experts it needs. */
 typedef struct md_bench_work {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * How fast this machine reads memory, in plain C: a core waits for memory long before it runs out of instructions. */
-#include "run/bench.h"
+#include "base/roof.h"
 
 #include "base/pool.h"
 #include "base/region.h"
@@ -41,7 +41,7 @@ static void read_pieces(void *ctx, int64_t first, int64_t last, int thread)
         j->sum[thread] += sum_piece(j->words + (size_t)i * (PIECE_BYTES / sizeof *j->words));
 }
 
-md_status md_bench_read_roof(int32_t n_threads, double *out, md_error *err)
+md_status md_roof_read(int32_t n_threads, double *out, md_error *err)
 {
     *out = 0.0;
     if (md_sys_free_memory() < 2 * (uint64_t)BUFFER_BYTES)
