@@ -82,6 +82,8 @@ typedef struct md_expert_scratch {
     double *sum;              /* (T, D) of experts in waves; NULL: the store holds all of them */
     md_grouping group;
 } md_expert_scratch;
+/* Experts of a wave, where rows chose more than the `most` that a store can hold. */
+int32_t md_wave_size(int32_t most);
 /* Floats of work that a thread needs. */
 int64_t md_expert_work(int64_t n_rows, int64_t top_k, int64_t d, int n_threads);
 

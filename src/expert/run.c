@@ -12,6 +12,12 @@
 /* Experts of a wave. While one runs, the next is read; a small one leaves more slots to what is already there. */
 #define MOST_OF_WAVE 8
 
+int32_t md_wave_size(int32_t most)
+{
+    const int32_t half = most > 1 ? most / 2 : 1;
+    return half < MOST_OF_WAVE ? half : MOST_OF_WAVE;
+}
+
 int64_t md_expert_work(int64_t n_rows, int64_t top_k, int64_t d, int n_threads)
 {
     const int64_t floats = md_output_work(n_rows, top_k, d, n_threads), half = md_hidden_work();
@@ -230,7 +236,7 @@ bool md_experts_run(const md_ops *o, md_expert_store *store, const md_expert_job
             job->meanwhile(job->meanwhile_user);
         return run_wave(&r, active, n, true, true);
     }
-    const int32_t half = store->most > 1 ? store->most / 2 : 1, most = half < MOST_OF_WAVE ? half : MOST_OF_WAVE;
+    const int32_t most = md_wave_size(store->most);
     store->want(store, job->layer, active, most);
     if (job->meanwhile)
         job->meanwhile(job->meanwhile_user);

@@ -15,7 +15,7 @@
 #include <string.h>
 
 /* Experts of a layer that are read ahead at most. */
-enum { MOST_AHEAD = 8 };
+enum { MOST_AHEAD = MD_STREAMED_AHEAD };
 
 void md_streamed_fail(md_streamed *s, const md_error *error)
 {

@@ -38,12 +38,18 @@ typedef struct md_streamed_args {
     md_pool *pool; /* borrowed for the store's life: weaves, takes memory */
 } md_streamed_args;
 
+/* Experts of the next layer that are read before it is its turn, at most. */
+#define MD_STREAMED_AHEAD 8
+
 typedef struct md_streamed md_streamed;
 
 /* Bytes of slots with which every layer holds one token's experts, and with which it holds all. */
 void md_streamed_bytes(const md_streamed_args *args, size_t *least, size_t *all);
 /* Bytes of what it keeps beside slots. */
 size_t md_streamed_tables(const md_streamed_args *args);
+/* What md_streamed_new would make of the bytes: slots [n_layer] of each layer, and how many experts of a layer its store can hold at
+ * once (md_expert_store.most). */
+md_status md_streamed_share(const md_streamed_args *args, int32_t *slots, int32_t *most, md_error *err) MD_MUST_USE;
 /* MD_ERR_MEMORY for fewer bytes than the least. */
 md_status md_streamed_new(const md_streamed_args *args, md_streamed **out, md_error *err) MD_MUST_USE;
 void md_streamed_free(md_streamed *s); /* NULL allowed */

@@ -66,6 +66,29 @@ void md_slots_share(const md_streamed_args *a, md_layer_slots *layer)
         layer[l].n = layer[l].n < a->most_slots ? layer[l].n : a->most_slots;
 }
 
+/* How many experts of a layer can be asked for at once; 0: all. */
+static int32_t most_at_once(const md_layer_slots *layer, int32_t n_layer)
+{
+    int32_t most = 0;
+    for (int32_t l = 0; l < n_layer; l++)
+        if (layer[l].n < layer[l].n_expert && (most == 0 || layer[l].n < most))
+            most = layer[l].n;
+    return most;
+}
+
+md_status md_streamed_share(const md_streamed_args *args, int32_t *slots, int32_t *most, md_error *err)
+{
+    md_layer_slots *layer = md_calloc((size_t)args->n_layer, sizeof *layer);
+    if (!layer)
+        return md_fail_memory(err, "the slots of experts");
+    md_slots_share(args, layer);
+    for (int32_t l = 0; l < args->n_layer; l++)
+        slots[l] = layer[l].n;
+    *most = most_at_once(layer, args->n_layer);
+    md_free(layer);
+    return MD_OK;
+}
+
 /* ---- making and freeing ---- */
 
 static md_status take_memory(md_streamed *s, const md_streamed_args *a, md_error *err)
@@ -124,16 +147,6 @@ static void lay_out(md_streamed *s)
     }
 }
 
-/* How many experts of a layer can be asked for at once; 0: all. */
-static int32_t most_at_once(const md_streamed *s)
-{
-    int32_t most = 0;
-    for (int32_t l = 0; l < s->n_layer; l++)
-        if (s->layer[l].n < s->layer[l].n_expert && (most == 0 || s->layer[l].n < most))
-            most = s->layer[l].n;
-    return most;
-}
-
 static md_status fill(md_streamed *s, const md_streamed_args *a, md_error *err)
 {
     const md_reader_args reader = {.depth = DEPTH, .background = BACKGROUND, .direct = true};
@@ -160,7 +173,7 @@ static md_status fill(md_streamed *s, const md_streamed_args *a, md_error *err)
         if (s->layer[l].n > 0)
             md_policy_room(s->policy, l, s->layer[l].n);
     s->store = md_streamed_operations();
-    s->store.most = most_at_once(s);
+    s->store.most = most_at_once(s->layer, s->n_layer);
     return MD_OK;
 }
 

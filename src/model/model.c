@@ -51,7 +51,7 @@ void md_note(md_model *m, const char *fmt, ...)
 static md_status load(md_model *m, const md_model_args *args, md_error *err)
 {
     MD_TRY(md_packed_open(m->file, &m->packed, err));
-    m->identity = m->packed.is ? m->packed.identity : md_model_identity(m->file);
+    m->identity = m->packed.is ? m->packed.identity : m->outline ? 0 : md_model_identity(m->file);
     MD_TRY(md_override_apply(args, m->file, &m->overrides, err));
     MD_TRY(md_hparams_arch(m->file, &m->arch, err));
     md_hparams hp;
@@ -60,15 +60,34 @@ static md_status load(md_model *m, const md_model_args *args, md_error *err)
     if (!m->mapped)
         MD_TRY(md_weights_begin(m, args, err));
     MD_TRY(md_model_bind(m, &hp, err));
-    MD_TRY(m->mapped ? MD_OK : md_weights_finish(m, args, err));
+    MD_TRY(m->mapped || m->outline ? MD_OK : md_weights_finish(m, args, err));
     return m->streamed ? md_stream_plan_new(m, err) : MD_OK;
+}
+
+/* What the files of a model hold at least, if they are whole. */
+static uint64_t bytes_named(const md_gguf *g)
+{
+    uint64_t sum = 0;
+    for (int part = 0; part < md_gguf_n_parts(g); part++) {
+        uint64_t end = 0;
+        for (size_t i = 0; i < md_gguf_n_tensors(g); i++) {
+            const md_gguf_tensor *t = md_gguf_tensor_at(g, i);
+            if (t->part == part && t->file_offset + t->bytes > end)
+                end = t->file_offset + t->bytes;
+        }
+        sum += end;
+    }
+    const uint64_t there = md_gguf_file_bytes(g);
+    return sum > there ? sum : there;
 }
 
 static md_status model_fill(md_model *m, const char *path, const md_model_args *args, md_error *err)
 {
-    MD_TRY(md_gguf_open(path, MD_GGUF_MAP, &m->file, err));
+    MD_TRY(md_gguf_open(path, m->outline ? MD_GGUF_HEADER : MD_GGUF_MAP, &m->file, err));
     MD_TRY(load(m, args, err));
     MD_TRY(md_info_fill(m->file, m->arch, &m->arena, &m->info, err));
+    if (m->outline)
+        m->info.file_bytes = bytes_named(m->file);
     const md_status tokenizer = md_tokenizer_from_gguf(m->file, &m->tokenizer, &m->tokenizer_error);
     MD_FAIL_IF(tokenizer == MD_ERR_MEMORY, tokenizer, "%s", m->tokenizer_error.message);
     if (tokenizer != MD_OK)
@@ -79,12 +98,13 @@ static md_status model_fill(md_model *m, const char *path, const md_model_args *
     return MD_OK;
 }
 
-md_status md_model_open(const char *path, const md_model_args *args, md_model **out, md_error *err)
+static md_status open_as(bool outline, const char *path, const md_model_args *args, md_model **out, md_error *err)
 {
     *out = NULL;
     md_model *m = md_calloc(1, sizeof *m);
     if (!m)
         return md_fail_memory(err, "a model");
+    m->outline = outline;
     const md_status status = model_fill(m, path, args, err);
     if (status != MD_OK) {
         md_model_close(m);
@@ -94,6 +114,19 @@ md_status md_model_open(const char *path, const md_model_args *args, md_model **
     }
     *out = m;
     return MD_OK;
+}
+
+md_status md_model_open(const char *path, const md_model_args *args, md_model **out, md_error *err)
+{
+    return open_as(false, path, args, out, err);
+}
+
+md_status md_model_outline(const char *path, const md_model_args *args, md_model **out, md_error *err)
+{
+    const md_model_args header = {.override = args ? args->override : NULL,
+                                  .n_override = args ? args->n_override : 0,
+                                  .stream = MD_STREAM_ALWAYS};
+    return open_as(true, path, &header, out, err);
 }
 
 void md_model_close(md_model *m)

@@ -23,6 +23,7 @@ struct md_model {
     uint64_t read;     /* bytes of weights that were read so far */
     md_region weights; /* owned; none when they stay in the mapped file */
     bool mapped;
+    bool outline;        /* of the header alone: tensors have addresses, but what lies there was never read */
     bool streamed;       /* routed experts stay in the file; their matrices have addresses here, without memory: */
     md_region elsewhere; /* owned */
     struct md_stream_plan *stream; /* in the arena: where experts lie (model/stream.h); NULL: they are resident */
@@ -40,6 +41,10 @@ struct md_model {
     md_notes notes;
 };
 
+/* A model as md_model_open would bind it, from its header alone: nothing can be run, but all that can be said before weights are read
+ * can be asked. Routed experts count as streamed (`streamed` may be cleared to ask as if they were not). Of args only the overrides
+ * count. The file may end anywhere behind its header. */
+md_status md_model_outline(const char *path, const md_model_args *args, md_model **out, md_error *err) MD_MUST_USE;
 /* Binds all tensors of m->file by expectation; fills m->spec, m->experts and notes. */
 md_status md_model_bind(md_model *m, const md_hparams *hp, md_error *err) MD_MUST_USE;
 /* Fills info from a header; strings go to the arena. arch may be NULL (an unknown family): then only sizes and names. */

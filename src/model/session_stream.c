@@ -28,11 +28,11 @@ const char *md_stream_guess_name(md_stream_guess g)
 md_status md_session_estimate_slots(const md_model *m, const md_session_args *a, md_memory *out, md_error *err)
 {
     const md_stream_plan *plan = m->stream;
-    const uint64_t holds = md_sys_rss(), have = md_sys_own_memory();
+    const uint64_t holds = md_sys_rss() + (m->outline ? m->weights.n : 0), have = md_sys_own_memory();
     out->weights = m->weights.n;
     out->program = KEPT_BACK + md_streamed_tables(&plan->args) + (holds > out->weights ? holds - out->weights : 0);
     const uint64_t fixed = out->weights + out->program + out->kv + out->scratch,
-                   room = a->memory > 0 && (uint64_t)a->memory < have ? (uint64_t)a->memory : have;
+                   room = a->memory > 0 && ((uint64_t)a->memory < have || m->outline) ? (uint64_t)a->memory : have;
     MD_FAIL_IF(
         fixed > room || room - fixed < plan->least, MD_ERR_MEMORY,
         "%.1f MiB are needed at least (weights that stay %.1f, one token's experts of every layer %.1f, KV cache %.1f, "

@@ -269,23 +269,9 @@ static bool decide(const md_model_args *args, size_t here, size_t experts, uint6
     return wish == MD_STREAM_ALWAYS || (args && args->memory > 0) || here + experts > room;
 }
 
-md_status md_weights_begin(md_model *m, const md_model_args *args, md_error *err)
+/* Every tensor gets its address: in memory that its bytes will be read to, or in a stretch without memory. */
+static md_status place(md_model *m, size_t here, size_t experts, md_error *err)
 {
-    size_t here, experts;
-    weigh(m, &here, &experts);
-    const uint64_t room = md_sys_free_memory();
-    m->streamed = decide(args, here, experts, room);
-    if (!m->streamed)
-        here += experts;
-    MD_FAIL_IF(
-        here > room, MD_ERR_MEMORY,
-        "the weights take %.2f GiB and only %.2f GiB of memory is free: leave them in the file (--mmap), which is "
-        "slower, or take a smaller model",
-        (double)here / 0x1p30, (double)room / 0x1p30);
-    MD_FAIL_IF(
-        m->streamed && args && args->memory > 0 && here > (uint64_t)args->memory, MD_ERR_MEMORY,
-        "what must stay in memory, all weights but those of routed experts, takes %.1f MiB; only %.1f MiB are allowed",
-        (double)here / 0x1p20, (double)args->memory / 0x1p20);
     if (here > 0)
         MD_TRY(md_region_new(here, &m->weights, err));
     if (m->streamed)
@@ -297,6 +283,29 @@ md_status md_weights_begin(md_model *m, const md_model_args *args, md_error *err
         md_gguf_set_data(m->file, i, leaves ? m->elsewhere.bytes + away : m->weights.bytes + at);
         *(leaves ? &away : &at) += aligned(t->bytes);
     }
+    return MD_OK;
+}
+
+md_status md_weights_begin(md_model *m, const md_model_args *args, md_error *err)
+{
+    size_t here, experts;
+    weigh(m, &here, &experts);
+    const uint64_t room = md_sys_free_memory();
+    m->streamed = decide(args, here, experts, room);
+    if (m->outline) /* its memory is never touched, so it takes none */
+        return place(m, here, experts, err);
+    if (!m->streamed)
+        here += experts;
+    MD_FAIL_IF(
+        here > room, MD_ERR_MEMORY,
+        "the weights take %.2f GiB and only %.2f GiB of memory is free: leave them in the file (--mmap), which is "
+        "slower, or take a smaller model",
+        (double)here / 0x1p30, (double)room / 0x1p30);
+    MD_FAIL_IF(
+        m->streamed && args && args->memory > 0 && here > (uint64_t)args->memory, MD_ERR_MEMORY,
+        "what must stay in memory, all weights but those of routed experts, takes %.1f MiB; only %.1f MiB are allowed",
+        (double)here / 0x1p20, (double)args->memory / 0x1p20);
+    MD_TRY(place(m, here, experts, err));
     md_gguf_keep_header(m->file); /* what was touched of the map would count as memory beside the weights */
     return load(m, args, true, err);
 }
