@@ -143,6 +143,8 @@ md_status md_gguf_begin(md_gguf_writer *w, md_error *err) MD_MUST_USE;
 md_status md_gguf_data(md_gguf_writer *w, const void *bytes, size_t n, md_error *err) MD_MUST_USE;
 /* Syncs and renames into place. The writer is spent afterwards (still close it). */
 md_status md_gguf_commit(md_gguf_writer *w, md_error *err) MD_MUST_USE;
+/* The same without any data: what begin wrote is the whole file, good for MD_GGUF_HEADER only. */
+md_status md_gguf_commit_header(md_gguf_writer *w, md_error *err) MD_MUST_USE;
 /* Total size the file will have; valid after begin, 0 before. */
 uint64_t md_gguf_writer_bytes(const md_gguf_writer *w);
 void md_gguf_writer_close(md_gguf_writer *w); /* NULL allowed */

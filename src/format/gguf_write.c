@@ -398,6 +398,14 @@ md_status md_gguf_commit(md_gguf_writer *w, md_error *err)
     return md_out_commit(w->out, err);
 }
 
+md_status md_gguf_commit_header(md_gguf_writer *w, md_error *err)
+{
+    MD_TRY(check_stage(w, STAGE_DATA, "commit was called", err));
+    MD_FAIL_IF(w->current > 0 || w->done > 0, MD_ERR_ARGUMENT, "a header was to be all of the file, but it has data");
+    w->stage = STAGE_SPENT;
+    return md_out_commit(w->out, err);
+}
+
 uint64_t md_gguf_writer_bytes(const md_gguf_writer *w)
 {
     return w->total;

@@ -339,14 +339,19 @@ static md_status write_tensors(const md_synth *s, md_synth_sink *k, md_error *er
     return status;
 }
 
-static md_status write_model(const md_synth *s, md_synth_sink *k, md_error *err)
+static md_status write_header(const md_synth *s, md_gguf_writer *w, md_error *err)
 {
-    MD_TRY(write_keys(s, k->writer, err));
+    MD_TRY(write_keys(s, w, err));
     for (size_t i = 0; i < s->n_tensors; i++) {
         const md_synth_tensor *t = &s->tensor[i];
-        MD_TRY(md_gguf_add_tensor(k->writer, t->name, t->type, t->n_dims, t->dim, err));
+        MD_TRY(md_gguf_add_tensor(w, t->name, t->type, t->n_dims, t->dim, err));
     }
-    MD_TRY(md_gguf_begin(k->writer, err));
+    return md_gguf_begin(w, err);
+}
+
+static md_status write_model(const md_synth *s, md_synth_sink *k, md_error *err)
+{
+    MD_TRY(write_header(s, k->writer, err));
     k->total = md_gguf_writer_bytes(k->writer);
     MD_TRY(write_tensors(s, k, err));
     return md_gguf_commit(k->writer, err);
@@ -367,6 +372,23 @@ md_status md_synth_write(const md_synth_spec *spec, const char *path, md_error *
     md_gguf_writer_close(k.writer);
     md_synth_sink_done(&k);
     md_pool_free(k.pool);
+    md_free(s.tensor);
+    return status;
+}
+
+md_status md_synth_write_header(const md_synth_spec *spec, const char *path, md_error *err)
+{
+    md_synth s;
+    md_gguf_writer *w = NULL;
+    MD_TRY(md_synth_begin(&s, spec, err));
+    md_status status = plan_tensors(&s, err);
+    if (status == MD_OK)
+        status = md_gguf_writer_new(path, &w, err);
+    if (status == MD_OK)
+        status = write_header(&s, w, err);
+    if (status == MD_OK)
+        status = md_gguf_commit_header(w, err);
+    md_gguf_writer_close(w);
     md_free(s.tensor);
     return status;
 }

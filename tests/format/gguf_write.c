@@ -228,6 +228,34 @@ static void replaces_a_file_only_on_commit(void **state)
     }
 }
 
+/* A header alone is a file for those that want no more of it. */
+static void a_header_can_be_all(void **state)
+{
+    const char *path = scratch_path(*state, "x.gguf");
+    for (int data = 0; data < 2; data++) {
+        md_gguf_writer *w;
+        OK(md_gguf_writer_new(path, &w, &err));
+        add_tensors(w);
+        assert_int_equal(md_gguf_commit_header(w, &err), MD_ERR_ARGUMENT); /* there is none yet */
+        OK(md_gguf_begin(w, &err));
+        if (data == 0)
+            OK(md_gguf_commit_header(w, &err));
+        else {
+            OK(md_gguf_data(w, data_a, 1, &err));
+            assert_int_equal(md_gguf_commit_header(w, &err), MD_ERR_ARGUMENT);
+        }
+        md_gguf_writer_close(w);
+    }
+    md_gguf *g = NULL;
+    OK(md_gguf_open(path, MD_GGUF_HEADER, &g, &err));
+    assert_int_equal(md_gguf_n_tensors(g), 2);
+    assert_int_equal(md_gguf_find_tensor(g, "b")->bytes, sizeof data_b);
+    assert_true(md_gguf_file_bytes(g) <= md_gguf_find_tensor(g, "a")->file_offset);
+    md_gguf_close(g);
+    assert_int_equal(md_gguf_open(path, MD_GGUF_MAP, &g, &err), MD_ERR_FORMAT);
+    assert_non_null(strstr(err.message, "cut off"));
+}
+
 static void misuse_is_refused(void **state)
 {
     md_gguf_writer *w;
@@ -320,6 +348,7 @@ int main(void)
         IN_SCRATCH(copies_keys),
         IN_SCRATCH(replaces_keys_in_place),
         IN_SCRATCH(replaces_a_file_only_on_commit),
+        IN_SCRATCH(a_header_can_be_all),
         IN_SCRATCH(misuse_is_refused),
         IN_SCRATCH(unwritable_targets_are_named),
         IN_SCRATCH(a_full_disk_leaves_nothing),

@@ -67,6 +67,10 @@ typedef struct md_synth_spec {
  * whatever the model. Thread-safe. */
 MD_API MD_MUST_USE md_status md_synth_write(const md_synth_spec *spec, const char *path, md_error *err);
 
+/* The same file's header alone: keys and the table of tensors, without the weights behind them. What describes and plans reads it as if
+ * it were the whole file. */
+MD_API MD_MUST_USE md_status md_synth_write_header(const md_synth_spec *spec, const char *path, md_error *err);
+
 #ifdef __cplusplus
 }
 #endif
