@@ -39,6 +39,7 @@ md_status md_cli_pack(md_cli *cli, md_error *err);
 md_status md_cli_completion(md_cli *cli, md_error *err);
 md_status md_cli_help(md_cli *cli, md_error *err);
 md_status md_cli_bench(md_cli *cli, md_error *err);
+md_status md_cli_plan(md_cli *cli, md_error *err);
 md_status md_cli_synth(md_cli *cli, md_error *err);
 md_status md_cli_trace(md_cli *cli, md_error *err);
 md_status md_cli_man(md_cli *cli, md_error *err);

@@ -247,8 +247,10 @@ static void program_page(md_buf *b)
     md_buf_puts(b, ".fi\n");
     put_exit_status(b);
     put_section(b, "ENVIRONMENT");
-    md_buf_puts(b, ".TP\n.BR XDG_STATE_HOME ,\\  HOME\nwhere the history of chats is kept\n"
-                   ".TP\n.B TERM\nwhether progress is shown\n");
+    md_buf_puts(b,
+                ".TP\n.BR XDG_STATE_HOME ,\\  HOME\nwhere the history of chats is kept\n"
+                ".TP\n.BR XDG_CACHE_HOME ,\\  HOME\nwhere the profile of the machine and the uses of experts are kept\n"
+                ".TP\n.B TERM\nwhether progress is shown\n");
     put_see_also(b, MD_N_COMMANDS);
 }
 

@@ -18,7 +18,7 @@ import xml.etree.ElementTree
 
 import terminal
 
-COMMANDS = ['run', 'inspect', 'tokenize', 'detokenize', 'template', 'eval', 'embed', 'upcycle', 'pack', 'bench', 'synth', 'trace', 'completion', 'help']
+COMMANDS = ['run', 'inspect', 'tokenize', 'detokenize', 'template', 'eval', 'embed', 'upcycle', 'pack', 'bench', 'synth', 'plan', 'trace', 'completion', 'help']
 
 
 class Skip(Exception):
