@@ -58,6 +58,10 @@ typedef struct md_gguf_tensor {
     size_t bytes;
     int part;         /* index of the split file, 0-based */
     const void *data; /* borrowed from the map; NULL when opened header-only */
+    /* Slices, those of the last dimension, that do not follow each other: bytes from one to the next in the file, and at
+     * `data`. 0: they do, as in every tensor that md_gguf_divide did not make. */
+    uint64_t file_stride;
+    size_t data_stride;
 } md_gguf_tensor;
 
 typedef struct md_gguf md_gguf;
@@ -107,8 +111,27 @@ md_status md_gguf_array_str(const md_gguf_kv *kv, uint64_t i, md_str *out, md_er
 md_status md_gguf_override(md_gguf *g, const char *key, md_gguf_kind kind, const void *v, size_t n,
                            md_error *err) MD_MUST_USE;
 
-/* Says where the bytes of tensor i are from now on: memory of the caller's that outlives g. Like overrides, only while nobody
- * else uses g. */
+/* A tensor inside of another, which is I8 of two dimensions: each of that one's rows holds a slice (of the last dimension),
+ * `offset` bytes behind its beginning. Rows and offsets are multiples of 32. */
+typedef struct md_gguf_view {
+    md_str name; /* borrowed for g's life */
+    md_type type;
+    int n_dims; /* 2..MD_GGUF_MAX_DIMS; of them, dim[n_dims - 1] is the other tensor's number of rows */
+    int64_t dim[MD_GGUF_MAX_DIMS];
+    size_t tensor; /* index of the other tensor */
+    uint64_t offset;
+} md_gguf_view;
+/* Puts views into the places of the tensors that they lie in: ascending by `tensor` and, of one, by `offset`. What is not inside,
+ * overlaps or has a name that is taken is MD_ERR_FORMAT; then g is good for nothing but close. Like overrides, only while nobody
+ * else uses g; before md_gguf_set_data. */
+md_status md_gguf_divide(md_gguf *g, const md_gguf_view *view, size_t n, md_error *err) MD_MUST_USE;
+/* Bytes that follow each other without a gap: of one slice where slices lie apart, else all. */
+size_t md_gguf_slice_bytes(const md_gguf_tensor *t);
+/* Where byte `at` of a tensor is in its file; it and the rest of its slice follow each other there. */
+uint64_t md_gguf_file_place(const md_gguf_tensor *t, uint64_t at);
+
+/* Says where the bytes of tensor i are from now on, all following each other: memory of the caller's that outlives g. Like
+ * overrides, only while nobody else uses g. */
 void md_gguf_set_data(md_gguf *g, size_t i, const void *data);
 /* Lets go of the map of all tensor data; header and keys stay. Tensors whose data was not set elsewhere have none (NULL). */
 void md_gguf_keep_header(md_gguf *g);
@@ -121,9 +144,11 @@ bool md_str_eq(md_str a, const char *b);
  * Order of calls: new, then any number of set/copy (keys) and add_tensor (table), then begin, then for each tensor in
  * table order exactly its bytes through data (in pieces as small as wanted), then commit. Anything else is an
  * MD_ERR_ARGUMENT. Until commit the target file is untouched; close without commit leaves nothing behind. A write that
- * fails (MD_ERR_IO) leaves only close to be called. Version 3, little-endian, alignment 32. */
+ * fails (MD_ERR_IO) leaves only close to be called. Version 3, little-endian, alignment 32 unless set. */
 typedef struct md_gguf_writer md_gguf_writer;
 md_status md_gguf_writer_new(const char *path, md_gguf_writer **out, md_error *err) MD_MUST_USE;
+/* A power of two from 32 to 65536 that tensors begin at multiples of, in the file. Before any tensor is added. */
+md_status md_gguf_set_alignment(md_gguf_writer *w, uint32_t alignment, md_error *err) MD_MUST_USE;
 md_status md_gguf_set_u32(md_gguf_writer *w, const char *key, uint32_t v, md_error *err) MD_MUST_USE;
 md_status md_gguf_set_u64(md_gguf_writer *w, const char *key, uint64_t v, md_error *err) MD_MUST_USE;
 md_status md_gguf_set_i32(md_gguf_writer *w, const char *key, int32_t v, md_error *err) MD_MUST_USE;

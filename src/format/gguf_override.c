@@ -67,6 +67,7 @@ md_status md_gguf_override(md_gguf *g, const char *key, md_gguf_kind kind, const
 void md_gguf_set_data(md_gguf *g, size_t i, const void *data)
 {
     g->tensor[i].data = data;
+    g->tensor[i].data_stride = 0;
 }
 
 /* Data lies behind everything else of a part. */

@@ -10,6 +10,7 @@
 
 #define KEY_BYTES_MAX  65535 /* of the format */
 #define NAME_BYTES_MAX 63    /* of the public engines; the format says 64 */
+#define ALIGNMENT_MAX  65536
 
 typedef enum writer_stage {
     STAGE_TABLE, /* keys and tensors are gathered */
@@ -45,13 +46,14 @@ struct md_gguf_writer {
     md_hashmap key, name;
     uint64_t data_bytes; /* of all tensors, each padded to the alignment */
     uint64_t total;      /* of the file */
+    uint32_t alignment;  /* of tensors */
     size_t current;      /* tensor that data goes to */
     uint64_t done;       /* bytes of it that are written */
 };
 
-static uint64_t padded(uint64_t n)
+static uint64_t padded(const md_gguf_writer *w, uint64_t n)
 {
-    return (n + MD_GGUF_ALIGNMENT - 1) / MD_GGUF_ALIGNMENT * MD_GGUF_ALIGNMENT;
+    return (n + w->alignment - 1) / w->alignment * w->alignment;
 }
 
 static md_status check_stage(const md_gguf_writer *w, writer_stage stage, const char *what, md_error *err)
@@ -82,6 +84,7 @@ md_status md_gguf_writer_new(const char *path, md_gguf_writer **out, md_error *e
     md_gguf_writer *w = md_calloc(1, sizeof *w);
     if (!w)
         return md_fail_memory(err, "a GGUF writer");
+    w->alignment = MD_GGUF_ALIGNMENT;
     const md_status status = md_out_open(path, &w->out, err);
     if (status != MD_OK) {
         md_gguf_writer_close(w);
@@ -131,7 +134,7 @@ static md_status check_key(const md_gguf_writer *w, md_str key, md_error *err)
     MD_FAIL_IF(key.n == 0 || key.n > KEY_BYTES_MAX, MD_ERR_ARGUMENT, "key '%.*s' has %zu bytes, but a key has 1 to %d",
                MD_STR_ARGS(key), key.n, KEY_BYTES_MAX);
     MD_FAIL_IF(md_str_eq(key, MD_GGUF_KEY_ALIGNMENT), MD_ERR_ARGUMENT,
-               "key '" MD_GGUF_KEY_ALIGNMENT "' cannot be set: the writer aligns to %u", MD_GGUF_ALIGNMENT);
+               "key '" MD_GGUF_KEY_ALIGNMENT "' cannot be set: the writer aligns to %u", w->alignment);
     return MD_OK;
 }
 
@@ -260,6 +263,18 @@ md_status md_gguf_copy_kv(md_gguf_writer *w, const md_gguf_kv *kv, md_error *err
                err);
 }
 
+md_status md_gguf_set_alignment(md_gguf_writer *w, uint32_t alignment, md_error *err)
+{
+    MD_TRY(check_stage(w, STAGE_TABLE, "the alignment was set", err));
+    MD_FAIL_IF(w->n_tensors > 0 || alignment < MD_GGUF_ALIGNMENT || alignment > ALIGNMENT_MAX ||
+                   (alignment & (alignment - 1)) != 0,
+               MD_ERR_ARGUMENT,
+               "an alignment of %u was set behind %zu tensors: give a power of two from %u to %d, before all tensors",
+               alignment, w->n_tensors, MD_GGUF_ALIGNMENT, ALIGNMENT_MAX);
+    w->alignment = alignment;
+    return MD_OK;
+}
+
 /* ---- tensor table ---- */
 
 /* Checks a shape and computes its size; fails with the tensor's name. */
@@ -305,7 +320,7 @@ md_status md_gguf_add_tensor(md_gguf_writer *w, const char *name, md_type type, 
     if (!t.name || !md_hashmap_put(&w->name, t.name, n, w->n_tensors, &added))
         return md_fail_memory(err, "the tensor table of a GGUF file");
     w->tensor[w->n_tensors++] = t;
-    w->data_bytes = padded(end);
+    w->data_bytes = padded(w, end);
     return MD_OK;
 }
 
@@ -315,7 +330,8 @@ md_status md_gguf_add_tensor(md_gguf_writer *w, const char *name, md_type type, 
 static void append_header(const md_gguf_writer *w, md_buf *b)
 {
     const uint32_t version = 3;
-    const uint64_t n_tensors = w->n_tensors, n_kv = w->n_kv;
+    const bool aligned = w->alignment != MD_GGUF_ALIGNMENT;
+    const uint64_t n_tensors = w->n_tensors, n_kv = w->n_kv + aligned;
     md_buf_append(b, "GGUF", 4);
     md_buf_append(b, &version, sizeof version);
     md_buf_append(b, &n_tensors, sizeof n_tensors);
@@ -331,6 +347,11 @@ static void append_header(const md_gguf_writer *w, md_buf *b)
         }
         md_buf_append(b, kv->data, kv->bytes);
     }
+    if (aligned) {
+        append_string(b, (md_str){MD_GGUF_KEY_ALIGNMENT, strlen(MD_GGUF_KEY_ALIGNMENT)});
+        md_buf_append(b, &(uint32_t){MD_GGUF_U32}, sizeof(uint32_t));
+        md_buf_append(b, &w->alignment, sizeof w->alignment);
+    }
     for (size_t i = 0; i < w->n_tensors; i++) {
         const writer_tensor *t = &w->tensor[i];
         const uint32_t n_dims = (uint32_t)t->n_dims, type = md_type_get(t->type)->gguf_id;
@@ -340,7 +361,7 @@ static void append_header(const md_gguf_writer *w, md_buf *b)
         md_buf_append(b, &type, sizeof type);
         md_buf_append(b, &t->offset, sizeof t->offset);
     }
-    while (!b->failed && b->len % MD_GGUF_ALIGNMENT != 0)
+    while (!b->failed && b->len % w->alignment != 0)
         md_buf_putc(b, 0);
 }
 
@@ -371,7 +392,7 @@ md_status md_gguf_begin(md_gguf_writer *w, md_error *err)
 
 md_status md_gguf_data(md_gguf_writer *w, const void *bytes, size_t n, md_error *err)
 {
-    static const unsigned char zeros[MD_GGUF_ALIGNMENT] = {0};
+    static const unsigned char zeros[ALIGNMENT_MAX] = {0};
     MD_TRY(check_stage(w, STAGE_DATA, "tensor data was given", err));
     if (n == 0)
         return MD_OK;
@@ -385,7 +406,7 @@ md_status md_gguf_data(md_gguf_writer *w, const void *bytes, size_t n, md_error 
         return MD_OK;
     w->current++;
     w->done = 0;
-    return emit(w, zeros, (size_t)(padded(t->bytes) - t->bytes), err);
+    return emit(w, zeros, (size_t)(padded(w, t->bytes) - t->bytes), err);
 }
 
 md_status md_gguf_commit(md_gguf_writer *w, md_error *err)

@@ -256,6 +256,43 @@ static void a_header_can_be_all(void **state)
     assert_non_null(strstr(err.message, "cut off"));
 }
 
+/* Where an alignment is asked for, all data begins at multiples of it, and the file says so. */
+static void tensors_are_aligned(void **state)
+{
+    static const uint32_t alignments[] = {32, 64, 4096, 65536};
+    const char *path = scratch_path(*state, "aligned.gguf");
+    for (size_t i = 0; i < sizeof alignments / sizeof *alignments; i++) {
+        md_gguf_writer *w;
+        md_gguf *g;
+        OK(md_gguf_writer_new(path, &w, &err));
+        OK(md_gguf_set_string(w, "general.architecture", "test", &err));
+        OK(md_gguf_set_alignment(w, alignments[i], &err));
+        OK(md_gguf_add_tensor(w, "a", MD_TYPE_F32, 1, (const int64_t[]){3}, &err));
+        REFUSED(md_gguf_set_alignment(w, 64, &err), MD_ERR_ARGUMENT, "before all tensors");
+        OK(md_gguf_add_tensor(w, "b", MD_TYPE_I8, 1, (const int64_t[]){5}, &err));
+        OK(md_gguf_begin(w, &err));
+        OK(md_gguf_data(w, (const float[]){1, 2, 3}, 12, &err));
+        OK(md_gguf_data(w, "12345", 5, &err));
+        const uint64_t promised = md_gguf_writer_bytes(w);
+        OK(md_gguf_commit(w, &err));
+        md_gguf_writer_close(w);
+        OK(md_gguf_open(path, MD_GGUF_MAP, &g, &err));
+        assert_int_equal(md_gguf_alignment(g), alignments[i]);
+        assert_true(md_gguf_file_bytes(g) == promised);
+        for (size_t t = 0; t < 2; t++)
+            assert_int_equal(md_gguf_tensor_at(g, t)->file_offset % alignments[i], 0);
+        assert_memory_equal(md_gguf_tensor_at(g, 0)->data, ((const float[]){1, 2, 3}), 12);
+        assert_memory_equal(md_gguf_tensor_at(g, 1)->data, "12345", 5);
+        md_gguf_close(g);
+    }
+    md_gguf_writer *w;
+    OK(md_gguf_writer_new(path, &w, &err));
+    REFUSED(md_gguf_set_alignment(w, 16, &err), MD_ERR_ARGUMENT, "power of two");
+    REFUSED(md_gguf_set_alignment(w, 96, &err), MD_ERR_ARGUMENT, "power of two");
+    REFUSED(md_gguf_set_alignment(w, 131072, &err), MD_ERR_ARGUMENT, "power of two");
+    md_gguf_writer_close(w);
+}
+
 static void misuse_is_refused(void **state)
 {
     md_gguf_writer *w;
@@ -349,6 +386,7 @@ int main(void)
         IN_SCRATCH(replaces_keys_in_place),
         IN_SCRATCH(replaces_a_file_only_on_commit),
         IN_SCRATCH(a_header_can_be_all),
+        IN_SCRATCH(tensors_are_aligned),
         IN_SCRATCH(misuse_is_refused),
         IN_SCRATCH(unwritable_targets_are_named),
         IN_SCRATCH(a_full_disk_leaves_nothing),
