@@ -34,23 +34,25 @@ md_slot *md_slot_of(const md_streamed *s, int32_t layer, int32_t expert)
 static void begin_reads(md_streamed *s, md_slot *at)
 {
     const md_expert_source *source = &s->source[at->layer][at->expert];
-    unsigned char *bytes = at->bytes;
+    md_expert_reads reads;
+    md_expert_reads_of(source, &reads);
     at->w = source->shape;
-    at->unread = 0;
-    for (int m = 0; m < MD_MATRICES; m++) {
-        const md_expert_place *p = md_place_of(source, m);
-        if (p->bytes == 0)
-            continue;
-        at->read[m] = (md_read){
-            .file = p->file, .urgent = at->brought, .offset = p->offset, .n = p->bytes, .buffer = bytes, .user = at};
-        md_weight_of(&at->w, m)->data = bytes + p->offset % MD_READER_ALIGN;
-        bytes += md_slot_room(p->bytes);
-        at->unread++;
-    }
-    at->state = MD_SLOT_READING;
     for (int m = 0; m < MD_MATRICES; m++)
         if (md_place_of(source, m)->bytes > 0)
-            md_reader_submit(s->reader, &at->read[m]);
+            md_weight_of(&at->w, m)->data = at->bytes + reads.matrix_at[m];
+    at->state = MD_SLOT_READING;
+    at->n_reads = at->unread = reads.n;
+    s->counts.reads += (uint64_t)reads.n;
+    for (int32_t i = 0; i < reads.n; i++) {
+        const md_expert_read *r = &reads.read[i];
+        at->read[i] = (md_read){.file = r->file,
+                                .urgent = at->brought,
+                                .offset = r->offset,
+                                .n = r->bytes,
+                                .buffer = at->bytes + r->at,
+                                .user = at};
+        md_reader_submit(s->reader, &at->read[i]);
+    }
 }
 
 static void empty(md_streamed *s, md_slot *at)
@@ -106,13 +108,13 @@ void md_slot_bring(md_streamed *s, md_slot *at, int32_t layer, int32_t expert, m
 /* What was read for a guess or for warmth and has not begun need not begin. */
 static void drop_reads(md_streamed *s, md_slot *at)
 {
-    const md_expert_source *source = &s->source[at->layer][at->expert];
     int32_t cancelled = 0;
-    for (int m = 0; m < MD_MATRICES; m++)
-        cancelled += md_place_of(source, m)->bytes > 0 && md_reader_cancel(s->reader, &at->read[m]);
+    for (int32_t i = 0; i < at->n_reads; i++)
+        cancelled += md_reader_cancel(s->reader, &at->read[i]);
     if (cancelled == 0)
         return; /* all is on its way: let it come */
     at->unread -= cancelled;
+    s->counts.reads -= (uint64_t)cancelled;
     empty(s, at);
     if (at->unread > 0) {
         at->state = MD_SLOT_READING;
@@ -180,9 +182,8 @@ static void ask_for(md_streamed *s, md_slot *at)
     s->counts.ahead_used += at->ahead;
     s->counts.ahead_late += at->ahead && at->state == MD_SLOT_READING;
     at->ahead = at->warm = false;
-    for (int m = 0; m < MD_MATRICES && at->state == MD_SLOT_READING; m++)
-        if (md_place_of(&s->source[at->layer][at->expert], m)->bytes > 0)
-            (void)md_reader_promote(s->reader, &at->read[m]);
+    for (int32_t i = 0; i < at->n_reads && at->state == MD_SLOT_READING; i++)
+        (void)md_reader_promote(s->reader, &at->read[i]);
 }
 
 static void want(md_expert_store *store, int32_t layer, const int32_t *expert, int32_t n)

@@ -57,7 +57,7 @@ md_expert_store *md_streamed_store(md_streamed *s);
 
 typedef struct md_streamed_counts {
     uint64_t hits, misses; /* experts that a layer's rows needed, each once a step: in a slot, or read for it */
-    uint64_t bytes;        /* read from files */
+    uint64_t bytes, reads; /* from files; an expert is one to three reads */
     double wait;           /* seconds that steps waited for reads */
     /* Experts read before a step asked for them; those of them that a step then asked for, which count as hits, and of these
      * those that were still being read; those that left a slot unused. */

@@ -9,9 +9,7 @@
 #include "base/region.h"
 #include "expert/ahead.h"
 #include "expert/policy.h"
-#include "expert/streamed.h"
-
-enum { MD_MATRICES = 3 }; /* gate, up, down */
+#include "expert/reads.h"
 
 typedef enum md_slot_state {
     MD_SLOT_EMPTY,
@@ -25,12 +23,12 @@ typedef struct md_slot {
     md_slot_state state;
     int32_t layer, expert;
     int32_t users;
-    bool wanted;    /* by the step under way */
-    bool brought;   /* by the step under way, and did not run yet */
-    bool ahead;     /* read before it was asked for, and not asked for since */
-    bool warm;      /* read because a run before used it much, and not asked for since */
-    bool dropped;   /* nobody waits for what is still in flight */
-    int32_t unread; /* matrices */
+    bool wanted;             /* by the step under way */
+    bool brought;            /* by the step under way, and did not run yet */
+    bool ahead;              /* read before it was asked for, and not asked for since */
+    bool warm;               /* read because a run before used it much, and not asked for since */
+    bool dropped;            /* nobody waits for what is still in flight */
+    int32_t n_reads, unread; /* how many reads bring it (expert/reads.h), and how many of them are not done */
     unsigned char *bytes;
     md_expert w;
     md_read read[MD_MATRICES];
@@ -68,21 +66,9 @@ struct md_streamed {
     md_error error;
 };
 
-/* The matrices of an expert by number. */
-static inline const md_expert_place *md_place_of(const md_expert_source *s, int matrix)
-{
-    return matrix == 0 ? &s->gate : matrix == 1 ? &s->up : &s->down;
-}
-
 static inline md_weight *md_weight_of(md_expert *e, int matrix)
 {
     return matrix == 0 ? &e->gate : matrix == 1 ? &e->up : &e->down;
-}
-
-/* Room for n bytes that begin anywhere in a file. */
-static inline size_t md_slot_room(size_t n)
-{
-    return md_reader_room(MD_READER_ALIGN - 1, n);
 }
 
 /* A budget's slots: layer[l].n_expert, n and bytes (streamed_new.c). */

@@ -14,10 +14,9 @@ static size_t slot_bytes(const md_streamed_args *a, int32_t layer)
 {
     size_t most = 0;
     for (int32_t e = 0; e < a->n_expert[layer]; e++) {
-        size_t n = 0;
-        for (int m = 0; m < MD_MATRICES; m++)
-            n += md_slot_room(md_place_of(&a->source[layer][e], m)->bytes);
-        most = n > most ? n : most;
+        md_expert_reads reads;
+        md_expert_reads_of(&a->source[layer][e], &reads);
+        most = reads.room > most ? reads.room : most;
     }
     return most;
 }
