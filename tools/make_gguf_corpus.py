@@ -59,6 +59,17 @@ def all_types():
     return model([key("general.architecture", STRING, "llama")], table, data)
 
 
+def packed(names=("blk.0.ffn_gate_exps.weight", "blk.0.ffn_up_exps.weight"), offsets=(0, 64), tensors=(1, 1), version=2):
+    """Two experts of two 2 x 4 matrices of F32, each expert a row of 96 bytes."""
+    keys = [key("general.architecture", STRING, "medley-packed"), key("medley.packed.architecture", STRING, "olmoe"),
+            key("medley.packed.version", U32, version), key("medley.packed.identity", U64, 1),
+            array("medley.packed.layout", U8, [0, 0, 0]), array("medley.packed.checksum", U64, [0, 0, 0]),
+            array("medley.packed.view.name", STRING, names), array("medley.packed.view.type", U32, [0, 0]),
+            array("medley.packed.view.shape", U64, [2, 4, 2] * 2), array("medley.packed.view.tensor", U32, tensors),
+            array("medley.packed.view.offset", U64, offsets)]
+    return model(keys, [tensor("t", [8], 0, 0), tensor("blk.0.ffn_exps", [96, 2], 24, 32)], bytes(32 + 192))
+
+
 def seeds():
     one = [tensor("t", [8], 0, 0)]
     yield "empty", b""
@@ -93,6 +104,14 @@ def seeds():
     yield "offset-huge", model([], [tensor("t", [1], 0, 2**64 - 32)], bytes(64))
     yield "type-unknown", model([], [tensor("t", [1], 9999, 0)], bytes(32))
     yield "type-withdrawn", model([], [tensor("t", [32], 4, 0)], bytes(32))
+    yield "packed", packed()
+    yield "packed-outside", packed(offsets=(0, 96))
+    yield "packed-overlap", packed(offsets=(0, 0))
+    yield "packed-nowhere", packed(tensors=(1, 2))
+    yield "packed-not-bytes", packed(tensors=(0, 0))
+    yield "packed-twice", packed(names=("blk.0.ffn_up_exps.weight",) * 2)
+    yield "packed-no-expert", packed(names=("a", "b"))
+    yield "packed-version-3", packed(version=3)
     yield "ggjt", b"tjgg" + bytes(28)
     yield "safetensors", text("{}")
 

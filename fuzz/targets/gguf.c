@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Any bytes through the GGUF reader, then through everything that can be asked of the result. A file that opens must
- * keep the promises of the tables: found names, sizes that fit, data inside the file. */
+ * keep the promises of the tables: found names, sizes that fit, data inside the file; and still if it is a packed one, whose
+ * tensors lie inside of others. */
 #include "format/gguf.h"
 #include "base/mem.h"
+#include "model/packed.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -57,16 +59,28 @@ static void ask_tensor(const md_gguf *g, const md_gguf_tensor *t, uint64_t file_
         require(t->dim[i] >= 1 && (i < t->n_dims || t->dim[i] == 1));
         n *= t->dim[i];
     }
-    require(n == t->n_elements && t->file_offset % md_gguf_alignment(g) == 0);
+    require(n == t->n_elements && t->file_offset % (t->file_stride ? 32 : md_gguf_alignment(g)) == 0);
+    const size_t slice = md_gguf_slice_bytes(t);
+    require(slice > 0 && t->bytes % slice == 0 && t->file_stride == t->data_stride);
+    require(t->file_stride == 0 ? slice == t->bytes : slice <= t->file_stride);
     if (t->data) {
         const volatile unsigned char *bytes = t->data;
-        require(t->file_offset + t->bytes <= file_bytes);
-        (void)(bytes[0] + bytes[t->bytes - 1]);
+        const uint64_t last = md_gguf_file_place(t, t->bytes - 1);
+        require(last < file_bytes);
+        (void)(bytes[0] + bytes[last - t->file_offset]);
     }
     char *name = c_string(t->name);
     if (name)
         require(md_gguf_find_tensor(g, name) == t);
     free(name);
+}
+
+static void ask_all(const md_gguf *g, size_t n)
+{
+    for (size_t i = 0; i < md_gguf_n_kv(g); i++)
+        ask_key(g, md_gguf_kv_at(g, i));
+    for (size_t i = 0; i < md_gguf_n_tensors(g); i++)
+        ask_tensor(g, md_gguf_tensor_at(g, i), n);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
@@ -78,10 +92,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         require((status == MD_OK) == (g != NULL) && (status == MD_OK || (err.code == status && err.message[0])));
         if (!g)
             continue;
-        for (size_t i = 0; i < md_gguf_n_kv(g); i++)
-            ask_key(g, md_gguf_kv_at(g, i));
-        for (size_t i = 0; i < md_gguf_n_tensors(g); i++)
-            ask_tensor(g, md_gguf_tensor_at(g, i), n);
+        ask_all(g, n);
+        md_packed packed;
+        const md_status opened = md_packed_open(g, &packed, &err);
+        require(opened == MD_OK || (err.code == opened && err.message[0]));
+        if (opened == MD_OK && packed.is)
+            ask_all(g, n);
         md_gguf_close(g);
     }
     return 0;

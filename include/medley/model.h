@@ -106,7 +106,7 @@ typedef struct md_tensor_info {
     int32_t n_dims;
     int64_t dim[4]; /* innermost first */
     uint64_t bytes;
-    uint64_t offset; /* in its file */
+    uint64_t offset; /* in its file; of the first expert where others lie between (a file packed for streaming) */
     int32_t file;    /* index of the split part, 0-based */
     md_part part;
 } md_tensor_info;

@@ -37,7 +37,10 @@ MD_API MD_MUST_USE md_status md_upcycle(const char *in_path, const char *out_pat
                                         md_upcycle_result *out, md_error *err);
 
 typedef struct md_pack_args {
-    int32_t n_threads;        /* 0: as many as the machine grants */
+    int32_t n_threads; /* 0: as many as the machine grants */
+    /* Each routed expert's gate, up and down lie side by side, beginning at a multiple of 4096 bytes of the file, so that a miss of
+     * a streamed model is one read. A model without routed experts is MD_ERR_ARGUMENT. */
+    bool for_streaming;
     md_progress_fn *progress; /* may be NULL; unit: bytes, of which each is counted twice */
     void *progress_user;
 } md_pack_args;
@@ -45,12 +48,14 @@ typedef struct md_pack_args {
 typedef struct md_pack_result {
     uint64_t bytes_in, bytes_out;
     uint64_t tensors, tiled; /* all, and those laid in tiles */
+    uint64_t experts;        /* of all layers, whose matrices lie side by side; 0 if not for streaming */
 } md_pack_result;
 
 /* Writes a model with its quantized matrices laid out as the kernels read them, so that opening it is plain reading. The file
  * is as large as the model's; it computes the same bits; its general.architecture is "medley-packed", so that every other
  * program refuses it. With a version of the layout, the identity of the model, and a checksum of each tensor. args may be
- * NULL; a packed file, or one that is the output itself, is MD_ERR_ARGUMENT. */
+ * NULL. A packed file can be packed for streaming, and one for streaming as others are; one that is packed that way already,
+ * or is the output itself, is MD_ERR_ARGUMENT. */
 MD_API MD_MUST_USE md_status md_pack(const char *in_path, const char *out_path, const md_pack_args *args,
                                      md_pack_result *out, md_error *err);
 

@@ -32,10 +32,11 @@ static md_status bind_stack(const md_binder *b, md_slot slot, const md_gguf_tens
     md_weight w;
     const bool whole = slot != MD_SLOT_GATE_UP_EXPS || md_bind_size(b, 'X') % MD_TILE_ROWS == 0; /* gates, then ups */
     MD_TRY(md_bind_view(b, t, whole, &w));
+    const size_t stride = t->data_stride ? t->data_stride : w.row_bytes * (size_t)w.rows;
     for (int32_t e = 0; e < b->hp->n_expert; e++) {
         md_weight *p = part_of_expert(&expert[e], slot);
         *p = w;
-        p->data = (const char *)t->data + (size_t)e * w.row_bytes * (size_t)w.rows;
+        p->data = (const char *)t->data + (size_t)e * stride;
         p->scale = scale ? scale + e * step : NULL;
     }
     return MD_OK;

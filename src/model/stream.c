@@ -50,7 +50,7 @@ static md_expert_place place_of(const plan_job *j, const md_weight *w)
     const md_gguf_tensor *t = tensor_at(j, w->data);
     return (md_expert_place){.file = t->part,
                              .weave = w->layout == MD_LAYOUT_TILES && !j->m->packed.is,
-                             .offset = t->file_offset + (uint64_t)((const char *)w->data - (const char *)t->data),
+                             .offset = md_gguf_file_place(t, (uint64_t)((const char *)w->data - (const char *)t->data)),
                              .bytes = (size_t)w->rows * w->row_bytes};
 }
 

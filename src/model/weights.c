@@ -21,8 +21,7 @@
 typedef struct piece {
     uint32_t tensor;
     bool weave;
-    uint64_t at;
-    size_t n;
+    size_t at, n;
 } piece;
 
 typedef struct load_job {
@@ -64,10 +63,33 @@ static size_t row_bytes(const md_gguf_tensor *t)
     return n;
 }
 
-size_t md_weights_piece(const md_gguf_tensor *t, md_layout layout)
+md_weights_cut md_weights_cut_of(const md_gguf_tensor *t, md_layout layout, bool apart)
 {
-    const size_t tile = MD_TILE_ROWS * row_bytes(t);
-    return layout != MD_LAYOUT_TILES ? MD_PACKED_PIECE : tile > MD_PACKED_PIECE ? tile : MD_PACKED_PIECE / tile * tile;
+    const size_t tile = MD_TILE_ROWS * row_bytes(t), slices = apart ? (size_t)t->dim[t->n_dims - 1] : 1;
+    md_weights_cut c = {.stretch = t->bytes / slices, .piece = MD_PACKED_PIECE};
+    if (layout == MD_LAYOUT_TILES)
+        c.piece = tile > MD_PACKED_PIECE ? tile : MD_PACKED_PIECE / tile * tile;
+    c.per_stretch = (c.stretch + c.piece - 1) / c.piece;
+    c.n = c.per_stretch * slices;
+    return c;
+}
+
+size_t md_weights_piece_at(const md_weights_cut *c, size_t i, size_t *bytes)
+{
+    const size_t at = i % c->per_stretch * c->piece;
+    *bytes = c->stretch - at < c->piece ? c->stretch - at : c->piece;
+    return i / c->per_stretch * c->stretch + at;
+}
+
+md_status md_weights_read(const md_in *in, const md_gguf_tensor *t, size_t at, void *dst, size_t n, md_error *err)
+{
+    const size_t slice = md_gguf_slice_bytes(t);
+    for (size_t done = 0; done < n;) {
+        const size_t left = slice - (at + done) % slice, some = n - done < left ? n - done : left;
+        MD_TRY(md_in_read(in, md_gguf_file_place(t, at + done), (char *)dst + done, some, err));
+        done += some;
+    }
+    return MD_OK;
 }
 
 void md_weights_weave(const md_gguf_tensor *t, const void *rows, size_t n, void *dst)
@@ -88,9 +110,10 @@ static size_t cut(const md_model *m, bool plain, load_job *j)
         const md_gguf_tensor *t = md_gguf_tensor_at(m->file, i);
         const md_layout layout = plain ? MD_LAYOUT_ROWS : (md_layout)m->layout[i];
         const bool weave = layout == MD_LAYOUT_TILES && !m->packed.is;
-        const size_t step = md_weights_piece(t, layout);
-        for (uint64_t at = 0; at < t->bytes; at += step, n++) {
-            const size_t bytes = t->bytes - at < step ? (size_t)(t->bytes - at) : step;
+        const md_weights_cut c = md_weights_cut_of(t, layout, t->file_stride > 0);
+        for (size_t k = 0; k < c.n; k++, n++) {
+            size_t bytes;
+            const size_t at = md_weights_piece_at(&c, k, &bytes);
             if (j->piece)
                 j->piece[n] = (piece){.tensor = (uint32_t)i, .weave = weave, .at = at, .n = bytes};
             else
@@ -108,7 +131,7 @@ static md_status load_piece(const load_job *j, const piece *p, uint64_t *sum, un
 {
     const md_gguf_tensor *t = md_gguf_tensor_at(j->m->file, p->tensor);
     unsigned char *dst = (unsigned char *)(uintptr_t)t->data + p->at;
-    MD_TRY(md_in_read(&j->in[t->part], t->file_offset + p->at, p->weave ? work : dst, p->n, err));
+    MD_TRY(md_weights_read(&j->in[t->part], t, p->at, p->weave ? work : dst, p->n, err));
     if (p->weave)
         md_weights_weave(t, work, p->n, dst);
     if (sum) {

@@ -5,6 +5,7 @@
 #ifndef MD_MODEL_WEIGHTS_H
 #define MD_MODEL_WEIGHTS_H
 
+#include "base/file.h"
 #include "dtype/tile.h"
 #include "model/model.h"
 
@@ -17,8 +18,19 @@ md_status md_weights_begin(md_model *m, const md_model_args *args, md_error *err
 /* Reads the other tensors that m->layout names, in that layout. */
 md_status md_weights_finish(md_model *m, const md_model_args *args, md_error *err) MD_MUST_USE;
 
-/* Bytes of a tensor's pieces, but for the last: MD_PACKED_PIECE, or as many whole tiles as that holds (at least one). */
-size_t md_weights_piece(const md_gguf_tensor *t, md_layout layout);
+/* How a tensor is cut into what is read, and checked, at once: into pieces of MD_PACKED_PIECE bytes, or of as many whole tiles as
+ * that holds (at least one), but for the last of each stretch: of a slice where slices lie apart in the file, else of the tensor. */
+typedef struct md_weights_cut {
+    size_t stretch, piece; /* bytes */
+    size_t per_stretch, n; /* pieces of a stretch, and of all */
+} md_weights_cut;
+/* apart: of a file in which slices lie apart, or shall. */
+md_weights_cut md_weights_cut_of(const md_gguf_tensor *t, md_layout layout, bool apart);
+/* Where piece i begins in the tensor, and its bytes. */
+size_t md_weights_piece_at(const md_weights_cut *c, size_t i, size_t *bytes);
+/* Bytes [at, at + n) of a tensor from its file, which lie together there or not. */
+md_status md_weights_read(const md_in *in, const md_gguf_tensor *t, size_t at, void *dst, size_t n,
+                          md_error *err) MD_MUST_USE;
 /* n bytes of rows, whole tiles of them, into tiles. */
 void md_weights_weave(const md_gguf_tensor *t, const void *rows, size_t n, void *dst);
 

@@ -59,6 +59,8 @@ class World:
         self._synth('iq', '--arch', 'llama', '--type-ffn', 'IQ2_XXS', '--width', '256', '--ffn', '512')
         self._write('ids', ' '.join(str(i % 250) for i in range(40)))
         self._write('long', 'all work and no play ' * 60)
+        self.paths['streaming'] = os.path.join(self.models, 'streaming.gguf')
+        subprocess.run([program, 'pack', self.paths['moe'], '-o', self.paths['streaming'], '--for-streaming', '-q'], check=True, env=self.env)
         self.paths['trace'] = os.path.join(self.models, 'trace')
         subprocess.run([program, 'eval', self.paths['moe'], '--token-ids', self.paths['ids'], '--chunk', '4', '-q', '--trace',
                         self.paths['trace']], check=True, env=self.env)

@@ -6,6 +6,8 @@
 #include "fault/use.h"
 #include "support/fault.h"
 
+#include <medley/shape.h>
+
 static md_status load(void *path, uint64_t *result, md_error *err)
 {
     return open_and_use(path, MD_STREAM_AUTO, 1, result, err);
@@ -109,6 +111,13 @@ static void streaming_survives_every_failure(void **state)
     whole(load_streamed(path, &streamed, &err), &err);
     assert_true(resident != 0 && resident == streamed);
     survive("streamed", load_streamed, path, 50, 6);
+    char *packed = copy_of(scratch_path(*state, "packed.gguf"));
+    md_pack_result r;
+    whole(md_pack(path, packed, &(md_pack_args){.for_streaming = true}, &r, &err), &err);
+    whole(load_streamed(packed, &streamed, &err), &err);
+    assert_true(resident == streamed);
+    survive("streamed, packed for it", load_streamed, packed, 50, 6);
+    free(packed);
     free(path);
 }
 

@@ -10,7 +10,7 @@
 typedef struct maker {
     const char *folder;
     const md_synth_spec *spec; /* NULL: upcycles `from`, or packs it */
-    bool pack;
+    bool pack, for_streaming;
     char from[512], to[512];
     bool replaces; /* a file of that name is there before */
     int others;    /* further files in the folder */
@@ -46,7 +46,8 @@ static md_status make(const maker *m, md_error *err)
         return md_synth_write(m->spec, m->to, err);
     if (m->pack) {
         md_pack_result packed;
-        return md_pack(m->from, m->to, &(md_pack_args){.n_threads = 2}, &packed, err);
+        return md_pack(m->from, m->to, &(md_pack_args){.n_threads = 2, .for_streaming = m->for_streaming}, &packed,
+                       err);
     }
     md_upcycle_args args;
     md_upcycle_result r;
@@ -118,12 +119,21 @@ static void packing_survives_every_failure(void **state)
     survive_everywhere("pack", &m);
 }
 
+static void packing_for_streaming_survives_every_failure(void **state)
+{
+    maker m = {.folder = *state, .pack = true, .for_streaming = true};
+    snprintf(m.from, sizeof m.from, "%s", make_small_model(*state, &small_models[8]));
+    snprintf(m.to, sizeof m.to, "%s", scratch_path(*state, "made.gguf"));
+    survive_everywhere("pack for streaming", &m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_SCRATCH(making_a_model_survives_every_failure),
         IN_SCRATCH(upcycling_survives_every_failure),
         IN_SCRATCH(packing_survives_every_failure),
+        IN_SCRATCH(packing_for_streaming_survives_every_failure),
     };
     return cmocka_run_group_tests_name("fault/write", tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <medley/shape.h>
 
 typedef struct golden {
     json_t *json;
@@ -201,6 +202,26 @@ static void same_bits(void **state)
     md_model_close(m);
 }
 
+/* Packed for streaming, the file gives the same, too. */
+static void same_bits_packed(const char *plain, uint64_t expected)
+{
+    static const way ways[] = {{NULL, 2, 7, 0, true, 2, "lru"}, {NULL, 1, N_TOKENS, 0, false, 1, "medley"}};
+    static const md_model_args opens[] = {{.stream = MD_STREAM_ALWAYS}, {.stream = MD_STREAM_NEVER}, {.map = true}};
+    char path[512];
+    snprintf(path, sizeof path, "%s", temp_path("streaming.gguf"));
+    md_pack_result r;
+    OK(md_pack(plain, path, &(md_pack_args){.for_streaming = true}, &r, err));
+    for (size_t i = 0; i < sizeof opens / sizeof *opens; i++) {
+        md_model *m;
+        OK(md_model_open(path, &opens[i], &m, err));
+        for (size_t k = 0; k < (i == 0 ? sizeof ways / sizeof *ways : 1); k++)
+            if (hash_of(m, ways[k]) != expected)
+                fail_msg("packed for streaming, opened in way %zu: other bits", i);
+        md_model_close(m);
+    }
+    unlink(path);
+}
+
 /* Wherever the experts are, and however few there is room for. */
 static void same_bits_streamed(void **state)
 {
@@ -221,6 +242,8 @@ static void same_bits_streamed(void **state)
         if (hash_of(streamed, ways[i]) != expected)
             fail_msg("%d slots a layer, chunks of %d%s: other bits", ways[i].slots, ways[i].chunk,
                      ways[i].company ? ", in company" : "");
+    if (md_model_streams(streamed))
+        same_bits_packed(fixture("models/%s.gguf", *state), expected);
     md_model_close(streamed);
     md_model_close(resident);
 }
