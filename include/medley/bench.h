@@ -13,7 +13,7 @@ extern "C" {
 
 /* What to measure: each list is borrowed during the call; NULL: its default. Every size of `prompt` is a test, and so is every
  * combination of `generate`, `depth` and `batch`; all of them are run for each number of threads. Tokens are random, the
- * same in every run. */
+ * same in every run unless fresh ones are asked for. */
 typedef struct md_bench_args {
     const int32_t *prompt; /* tokens of a prompt, read from an empty sequence; 0: no such test [512] */
     size_t n_prompt;
@@ -25,13 +25,17 @@ typedef struct md_bench_args {
     size_t n_batch;
     const int32_t *threads; /* 0: as many as sessions take by themselves [0] */
     size_t n_threads;
-    int32_t repeat;      /* times that each test is measured, 1 to 1000, after one run that is not */
-    int32_t n_rows;      /* most rows of a step, so how a long prompt is cut, 1 to 65536 */
-    bool measure_memory; /* what memory can do, too, about half a second before and after a test [true] */
-    int64_t memory;      /* as in md_session_args, for models whose experts are streamed [0] */
+    int32_t repeat; /* times that each test is measured, 1 to 1000, after one run that is not */
+    int32_t n_rows; /* most rows of a step, so how a long prompt is cut, 1 to 65536 */
+    /* What memory can do, too, about half a second before and after a test; not where experts are streamed. [true] */
+    bool measure_memory;
+    int64_t memory; /* as in md_session_args, for models whose experts are streamed [0] */
     md_read_ahead read_ahead;
     md_on_miss on_miss;  /* as in md_session_args; then same_bits need not hold */
     float on_miss_share; /* as in md_session_args */
+    /* Each run of a test, the one to warm up included, has tokens of its own: streamed experts that one run brought are of no use to the
+     * next but by the model's own habits. [false] */
+    bool fresh;
     md_kv_type kv_type;
     const char *isa;          /* as in md_session_args */
     md_progress_fn *progress; /* may be NULL; unit: runs */
@@ -63,10 +67,11 @@ typedef struct md_bench_result {
      * average; bytes a second at the median; what this many threads can read from memory in a second (0: not
      * measured); the share of it. */
     double step_bytes, bytes_per_second, roof, share;
-    uint64_t logits_hash; /* of the last step's logits, row after row */
-    bool same_bits;       /* every repetition had them, and, where another number of threads ran the test, it had too */
-    uint64_t on_miss_uses; /* as in md_stream_counts, of all repetitions */
-    double on_miss_share;  /* of the gate weight of those that on_miss looked at, 0 to 1 */
+    md_stream_counts stream; /* of all repetitions together; experts: 0 unless they are streamed */
+    uint64_t on_miss_uses;   /* as in md_stream_counts, of all repetitions */
+    double on_miss_share;    /* of the gate weight of those that on_miss looked at, 0 to 1 */
+    uint64_t logits_hash;    /* of the last step's logits, row after row; of all runs with fresh tokens */
+    bool same_bits; /* every repetition had them, and, where another number of threads ran the test, it had too */
 } md_bench_result;
 
 typedef struct md_bench md_bench;

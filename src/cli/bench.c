@@ -64,6 +64,27 @@ static json_t *samples_json(const md_bench_result *r)
     return samples;
 }
 
+/* Tokens of all repetitions. */
+static double tokens_of(const md_bench_result *r)
+{
+    return (double)r->repeat * (r->n_prompt > 0 ? r->n_prompt : (double)r->n_generate * r->batch);
+}
+
+static double hit_rate(const md_stream_counts *c)
+{
+    const uint64_t uses = c->hits + c->misses;
+    return uses > 0 ? (double)c->hits / (double)uses : 0.0;
+}
+
+static json_t *stream_json(const md_bench_result *r)
+{
+    const md_stream_counts *c = &r->stream;
+    return json_pack("{s:{s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f}}", "streaming", "slots", (json_int_t)c->slots,
+                     "experts", (json_int_t)c->experts, "hits", (json_int_t)c->hits, "misses", (json_int_t)c->misses,
+                     "bytes_read", (json_int_t)c->bytes, "wait_seconds", c->wait, "hit_rate", hit_rate(c),
+                     "bytes_per_token", (double)c->bytes / tokens_of(r));
+}
+
 static json_t *result_json(const md_bench_result *r)
 {
     char hash[17];
@@ -84,6 +105,10 @@ static json_t *result_json(const md_bench_result *r)
         json_object_update_new(j, json_pack("{s:f, s:f, s:f, s:f}", "step_bytes", r->step_bytes, "gb_per_s",
                                             r->bytes_per_second * 1e-9, "roof_gb_per_s", r->roof * 1e-9,
                                             "share_of_roof", r->share)) != 0) {
+        json_decref(j);
+        return NULL;
+    }
+    if (j && r->stream.experts > 0 && json_object_update_new(j, stream_json(r)) != 0) {
         json_decref(j);
         return NULL;
     }
@@ -131,7 +156,8 @@ static void write_row(md_cli *cli, const md_bench_result *r)
     char rate[16] = "-", share[16] = "-";
     if (r->step_bytes > 0.0) {
         snprintf(rate, sizeof rate, "%.1f", r->bytes_per_second * 1e-9);
-        snprintf(share, sizeof share, "%.0f %%", r->share * 100.0);
+        if (r->roof > 0.0)
+            snprintf(share, sizeof share, "%.0f %%", r->share * 100.0);
     }
     md_cli_printf(cli, "%-18s %3d %10.2f %9.2f %9.2f %6s %5s %6.1f  %016" PRIx64 "%s\n", r->test, (int)r->n_threads,
                   r->median, r->lowest, r->highest, rate, share, r->macs * r->median * 1e-9, r->logits_hash,
@@ -168,6 +194,21 @@ static void write_changes(md_cli *cli, const md_bench *b)
     }
 }
 
+static void write_stream(md_cli *cli, const md_bench *b)
+{
+    const md_bench_result *first = md_bench_get_result(b, 0);
+    if (first->stream.experts == 0)
+        return;
+    md_cli_printf(cli, "\n%-18s %3s %8s %10s %11s %11s\n", "streamed experts", "thr", "slots", "hits", "MB a token",
+                  "ms waited");
+    for (size_t i = 0; i < md_bench_n_results(b); i++) {
+        const md_bench_result *r = md_bench_get_result(b, i);
+        md_cli_printf(cli, "%-18s %3d %6.0f %% %8.1f %% %11.3f %11.3f\n", r->test, (int)r->n_threads,
+                      100.0 * (double)r->stream.slots / (double)r->stream.experts, 100.0 * hit_rate(&r->stream),
+                      (double)r->stream.bytes * 1e-6 / tokens_of(r), r->stream.wait * 1e3 / tokens_of(r));
+    }
+}
+
 static void write_table(md_cli *cli, const md_model_info *info, const md_bench *b)
 {
     double roof = 0.0;
@@ -178,6 +219,7 @@ static void write_table(md_cli *cli, const md_model_info *info, const md_bench *
         roof = r->roof > roof ? r->roof : roof;
     }
     write_parts(cli, b);
+    write_stream(cli, b);
     if (!is_exact(cli))
         write_changes(cli, b);
     if (roof > 0.0)
@@ -246,6 +288,7 @@ static md_status measure(md_cli *cli, const md_model *m, md_bench **out, md_erro
     args.repeat = (int32_t)md_opt_int(o, MD_OPT_REPEAT);
     args.n_rows = (int32_t)md_opt_int(o, MD_OPT_BENCH_CHUNK);
     args.kv_type = (md_kv_type)md_opt_int(o, MD_OPT_BENCH_KV_TYPE);
+    args.fresh = md_opt_flag(o, MD_OPT_FRESH);
     if (md_opt_given(o, MD_OPT_ISA))
         args.isa = md_opt_text(o, MD_OPT_ISA);
     md_cli_bar bar;

@@ -2,7 +2,8 @@
  *
  * The bench: one session for each number of threads, in it the tests one after the other, each run once to warm up and then
  * as often as asked. Only steps are timed; filling a sequence to its depth and going back to it are not. While warming up,
- * the experts that steps need are counted. Tokens are random but the same in every run, so logits must be too.
+ * the experts that steps need are counted. Tokens are random but the same in every run, so logits must be too; or fresh ones in
+ * each, so that a cache of experts cannot know them.
  * One calling thread. */
 #include "run/bench.h"
 
@@ -12,6 +13,7 @@
 #include "base/roof.h"
 #include "base/status.h"
 #include "base/sys.h"
+#include "model/checksum.h"
 #include "model/session.h"
 
 #include <stdio.h>
@@ -50,6 +52,7 @@ typedef struct bencher {
     uint8_t *want;           /* owned, [most_rows] */
     uint8_t *used;           /* owned, [most experts of a layer] */
     int32_t most_batch;
+    uint64_t seed;           /* of the run's tokens */
     double experts;          /* that the warm-up's steps needed, all layers together */
     uint64_t runs, all_runs; /* done, and to do */
 } bencher;
@@ -209,7 +212,7 @@ static md_status take_memory(bencher *b, md_error *err)
 
 static int32_t token_at(const bencher *b, int32_t seq, int32_t pos)
 {
-    return (int32_t)(md_philox(TOKEN_SEED, (uint64_t)pos, (uint64_t)seq).v[0] % (uint32_t)b->m->spec.n_vocab);
+    return (int32_t)(md_philox(b->seed, (uint64_t)pos, (uint64_t)seq).v[0] % (uint32_t)b->m->spec.n_vocab);
 }
 
 static md_status tell(bencher *b, md_error *err)
@@ -279,9 +282,8 @@ static md_status generate(bencher *b, const md_bench_result *r, bool warm_up, md
     return MD_OK;
 }
 
-static uint64_t hash_logits(const bencher *b, const md_bench_result *r)
+static uint64_t hash_logits(const bencher *b, const md_bench_result *r, uint64_t hash)
 {
-    uint64_t hash = MD_HASH_START;
     const size_t n = (size_t)b->m->spec.n_vocab;
     if (r->n_prompt > 0)
         return md_logits_hash(hash, md_step_logits(b->session, (r->n_prompt - 1) % b->most_rows), n);
@@ -292,8 +294,21 @@ static uint64_t hash_logits(const bencher *b, const md_bench_result *r)
 
 /* ---- a test ---- */
 
+/* Run k of a test has tokens of its own if asked for: no two tests, no two runs share them. */
+static uint64_t seed_of(const bencher *b, const md_bench_result *r, int32_t k)
+{
+    md_checksum c;
+    if (!b->args->fresh)
+        return TOKEN_SEED;
+    md_checksum_init(&c);
+    md_checksum_add(&c, r->test, strlen(r->test));
+    md_checksum_add(&c, &k, sizeof k);
+    return md_checksum_value(&c);
+}
+
 static md_status begin_sequences(bencher *b, const md_bench_result *r, md_error *err)
 {
+    b->seed = seed_of(b, r, 0);
     for (int32_t i = 0; i < r->batch; i++) {
         MD_TRY(md_seq_new(b->session, &b->seq[i], err));
         MD_TRY(feed(b, i, r->depth, false, err));
@@ -312,12 +327,14 @@ static void end_sequences(bencher *b)
     }
 }
 
-static md_status run_once(bencher *b, const md_bench_result *r, bool warm_up, double *seconds, md_error *err)
+/* Run k of a test; 0 warms up. */
+static md_status run_once(bencher *b, const md_bench_result *r, int32_t k, double *seconds, md_error *err)
 {
+    b->seed = seed_of(b, r, k);
     for (int32_t i = 0; i < r->batch; i++)
         MD_TRY(md_seq_restore(b->seq[i], b->snapshot[i], err));
     const double began = md_sys_seconds();
-    MD_TRY(r->n_prompt > 0 ? feed(b, 0, r->n_prompt, true, err) : generate(b, r, warm_up, err));
+    MD_TRY(r->n_prompt > 0 ? feed(b, 0, r->n_prompt, true, err) : generate(b, r, k == 0, err));
     *seconds = md_sys_seconds() - began;
     b->runs++;
     return MD_OK;
@@ -381,6 +398,17 @@ static void count_changes(const bencher *b, const md_stream_counts *before, md_b
     r->on_miss_share = rows > 0 ? (now.on_miss_weight - before->on_miss_weight) / (double)rows : 0.0;
 }
 
+/* What the store did since it had done `io`. */
+static void count_stream(const bencher *b, md_stream_counts *io)
+{
+    const md_stream_counts before = *io;
+    md_session_stream_counts(b->session, io);
+    io->hits -= before.hits;
+    io->misses -= before.misses;
+    io->bytes -= before.bytes;
+    io->wait -= before.wait;
+}
+
 static md_status measure(bencher *b, md_bench_result *r, double *sample, md_error *err)
 {
     md_counters before, after;
@@ -388,16 +416,20 @@ static md_status measure(bencher *b, md_bench_result *r, double *sample, md_erro
     const double tokens = r->n_prompt > 0 ? r->n_prompt : (double)r->n_generate * r->batch;
     double seconds;
     b->experts = 0.0;
-    MD_TRY(run_once(b, r, true, &seconds, err));
-    r->logits_hash = hash_logits(b, r);
+    MD_TRY(run_once(b, r, 0, &seconds, err));
+    r->logits_hash = hash_logits(b, r, MD_HASH_START);
     r->same_bits = true;
     md_session_counters(b->session, &before);
     md_session_stream_counts(b->session, &store);
+    md_session_stream_counts(b->session, &r->stream);
     for (int32_t i = 0; i < r->repeat; i++) {
-        MD_TRY(run_once(b, r, false, &seconds, err));
+        MD_TRY(run_once(b, r, i + 1, &seconds, err));
         sample[i] = tokens / seconds;
-        r->same_bits &= hash_logits(b, r) == r->logits_hash;
+        const uint64_t hash = hash_logits(b, r, b->args->fresh ? r->logits_hash : MD_HASH_START);
+        r->same_bits &= b->args->fresh || hash == r->logits_hash;
+        r->logits_hash = hash;
     }
+    count_stream(b, &r->stream);
     md_session_counters(b->session, &after);
     count_changes(b, &store, r);
     for (int p = 0; p < MD_STEP_N_PARTS; p++)
@@ -408,7 +440,7 @@ static md_status measure(bencher *b, md_bench_result *r, double *sample, md_erro
 /* Before and after a test, since a machine that others use is not the same all the time; but not again at once. */
 static md_status read_roof(bencher *b, const md_bench_result *r, md_error *err)
 {
-    if (r->n_generate == 0 || !b->args->measure_memory)
+    if (r->n_generate == 0 || !b->args->measure_memory || b->m->streamed) /* then the budget has no room for it */
         return MD_OK;
     if (r->n_threads != b->roof_threads || md_sys_seconds() - b->roof_at > ROOF_SECONDS) {
         MD_TRY(md_roof_read(r->n_threads, &b->roof_now, err));

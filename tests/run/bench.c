@@ -3,6 +3,7 @@
  * The bench: which tests are run, that their figures hang together, and that the logits are those of the tokens, however
  * they were computed. */
 #include "run/small_model.h"
+#include "support/synth_model.h"
 
 #include <math.h>
 #include <medley/bench.h>
@@ -262,6 +263,43 @@ static void sessions_are_shown(void **state)
     assert_int_equal(v.ended, 1);
 }
 
+/* A repetition with the same tokens finds its experts there, one with fresh tokens must read some; and both are what they are in any
+ * run of the bench. */
+static void fresh_tokens_need_other_experts(void **state)
+{
+    (void)state;
+    static const int32_t prompt[] = {3}, generate[] = {4}, threads[] = {1, 2};
+    const md_synth_spec spec = {.arch = "qwen3moe", .n_expert = 96, .n_expert_used = 2};
+    const char *path = temp_path("bench.gguf");
+    md_model *m;
+    uint64_t hash[2] = {0, 0};
+    ok(md_synth_write(&spec, path, &err), &err);
+    ok(md_model_open(path, &(md_model_args){.stream = MD_STREAM_ALWAYS}, &m, &err), &err);
+    md_bench_args a = few();
+    a.prompt = prompt, a.n_prompt = 1;
+    a.generate = generate, a.n_generate = 1;
+    a.threads = threads, a.n_threads = 2;
+    for (int i = 0; i < 4; i++) {
+        md_bench *b;
+        a.fresh = i % 2 == 1;
+        a.measure_memory = i > 1; /* which is not done while streaming */
+        ok(md_bench_run(m, &a, &b, &err), &err);
+        const md_bench_result *pp = result(b, "pp3"), *tg = result(b, "tg4");
+        assert_true(pp->same_bits && tg->same_bits && md_bench_get_result(b, 3)->same_bits);
+        assert_true(tg->roof == 0.0);
+        assert_int_equal(pp->stream.experts, 2 * 96);
+        assert_int_equal(pp->stream.slots, 2 * 96);
+        assert_int_equal(tg->stream.hits + tg->stream.misses, 2 * 4 * 2 * 2); /* repetitions, steps, layers, experts */
+        assert_true((tg->stream.misses > 0) == a.fresh && (tg->stream.bytes > 0) == a.fresh);
+        assert_true(i < 2 || hash[i % 2] == tg->logits_hash);
+        hash[i % 2] = tg->logits_hash;
+        md_bench_free(b);
+    }
+    assert_true(hash[0] != hash[1]);
+    md_model_close(m);
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -272,6 +310,7 @@ int main(void)
         cmocka_unit_test(bytes_and_multiply_adds_are_those_of_the_model),
         cmocka_unit_test(what_makes_no_sense_is_refused),
         cmocka_unit_test(progress_can_stop_it),
+        cmocka_unit_test(fresh_tokens_need_other_experts),
     };
     return cmocka_run_group_tests_name("run/bench", tests, small_model_make, small_model_remove);
 }
