@@ -63,6 +63,7 @@ typedef struct md_model_info {
     int32_t n_expert, n_expert_used, n_expert_shared, n_ff_expert; /* 0 for dense models */
     bool has_chat_template;
     bool packed;             /* made by md_pack: matrices lie in tiles */
+    bool for_streaming;      /* and each routed expert's matrices side by side, in one tensor a layer */
     bool causal;             /* false: every position sees the whole sequence, which is given in one step */
     bool has_logits;         /* false: there is no output matrix, only hidden states */
     md_pooling pooling;      /* that the model was made for; if the file does not say: mean, or last where causal */

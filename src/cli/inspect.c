@@ -80,14 +80,14 @@ static json_t *json_header(const md_description *d)
 {
     const md_model_info *i = md_description_info(d);
     return json_pack(
-        "{s:o, s:o, s:o, s:o, s:b, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:b, s:b, s:s, s:o, s:o}",
+        "{s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:b, s:b, s:s, s:o, s:o}",
         "architecture", json_string_of(i->arch), "name", json_string_of(i->name), "tokenizer",
-        json_string_of(i->tokenizer), "router", json_string_of(i->router), "has_chat_template",
-        (int)i->has_chat_template, "chat_template_front", json_template(d), "layers", (int)i->n_layer, "embedding",
-        (int)i->n_embd, "vocabulary", (int)i->n_vocab, "trained_context", (int)i->n_ctx_train, "heads", (int)i->n_head,
-        "kv_heads", (int)i->n_head_kv, "head_size", (int)i->n_head_dim, "ffn", (int)i->n_ff, "experts",
-        (int)i->n_expert, "experts_used", (int)i->n_expert_used, "experts_shared", (int)i->n_expert_shared,
-        "expert_ffn", (int)i->n_ff_expert, "weights", (json_int_t)i->weights, "weights_active",
+        json_string_of(i->tokenizer), "router", json_string_of(i->router), "packed", (int)i->packed, "for_streaming",
+        (int)i->for_streaming, "has_chat_template", (int)i->has_chat_template, "chat_template_front", json_template(d),
+        "layers", (int)i->n_layer, "embedding", (int)i->n_embd, "vocabulary", (int)i->n_vocab, "trained_context",
+        (int)i->n_ctx_train, "heads", (int)i->n_head, "kv_heads", (int)i->n_head_kv, "head_size", (int)i->n_head_dim,
+        "ffn", (int)i->n_ff, "experts", (int)i->n_expert, "experts_used", (int)i->n_expert_used, "experts_shared",
+        (int)i->n_expert_shared, "expert_ffn", (int)i->n_ff_expert, "weights", (json_int_t)i->weights, "weights_active",
         (json_int_t)i->weights_active, "file_bytes", (json_int_t)i->file_bytes, "causal", (int)i->causal, "has_logits",
         (int)i->has_logits, "pooling", md_pooling_name(i->pooling), "parts", json_parts(i), "types", json_types(d));
 }

@@ -78,7 +78,10 @@ static void show_sizes(md_buf *b, const json_t *all)
     const int64_t total = number(all, "weights"), used = number(all, "weights_active");
     md_buf_printf(b, "%-16s%s", "weights", md_cli_count(count, sizeof count, (uint64_t)total));
     md_buf_printf(b, ", %s active per token\n", md_cli_count(active, sizeof active, (uint64_t)used));
-    md_buf_printf(b, "%-16s%s\n", "file", md_cli_bytes(bytes, sizeof bytes, (uint64_t)number(all, "file_bytes")));
+    const bool packed = json_is_true(json_object_get(all, "packed")),
+               streaming = json_is_true(json_object_get(all, "for_streaming"));
+    md_buf_printf(b, "%-16s%s%s%s\n", "file", md_cli_bytes(bytes, sizeof bytes, (uint64_t)number(all, "file_bytes")),
+                  packed ? ", packed" : "", streaming ? " for streaming" : "");
 
     const char *key;
     json_t *size;

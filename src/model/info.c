@@ -175,6 +175,7 @@ md_status md_info_fill(const md_gguf *g, const md_arch *arch, md_arena *arena, m
     info->name = string_of(g, "general.name", arena);
     info->file_bytes = md_gguf_file_bytes(g);
     info->packed = md_gguf_find(g, MD_PACKED_KEY_ARCH) != NULL;
+    info->for_streaming = info->packed && md_gguf_find(g, MD_PACKED_KEY_VIEW_NAME) != NULL;
     info->has_chat_template = md_gguf_find(g, "tokenizer.chat_template") != NULL;
     describe_tokenizer(g, arena, info);
     count_parts(g, info);

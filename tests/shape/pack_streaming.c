@@ -197,7 +197,8 @@ static void the_header_tells_of_the_model(void **state)
         assert_true(x.bytes == y.bytes);
         assert_memory_equal(x.dim, y.dim, sizeof x.dim);
     }
-    assert_true(md_description_info(b)->packed);
+    assert_true(md_description_info(b)->packed && md_description_info(b)->for_streaming);
+    assert_false(md_description_info(a)->for_streaming);
     md_description_free(a);
     md_description_free(b);
     md_upcycle_args args;
