@@ -38,7 +38,7 @@ import versus
 MORE = 64 << 20
 STATES = ('cold', 'warm')
 FIELDS = ['date', 'machine', 'model', 'bytes', 'share', 'limit', 'state', 'test', 'batch', 'engine', 'args', 'samples', 'tokens_per_s', 'low', 'high',
-          'ratio', 'hit_rate', 'bytes_a_token', 'waited', 'peak_over_budget', 'resident', 'disk', 'of_bound']
+          'ratio', 'hit_rate', 'bytes_a_token', 'missed_a_token', 'waited', 'peak_over_budget', 'resident', 'disk', 'of_bound']
 
 
 def options():
@@ -236,12 +236,17 @@ def resident_speed(o, model):
 
 # ---- engines: each gives {batch: figures} of one run ----
 
-def figures(samples, stream=None, tokens=1, over=''):
-    f = {'samples': samples, 'over': over}
-    if stream:
-        f |= {'hits': stream['hits'], 'misses': stream['misses'], 'read': stream['bytes_read'], 'tokens': tokens,
-              'wait': stream['wait_seconds'], 'seconds': tokens / len(samples) * sum(1 / s for s in samples)}
-    return f
+def figures(samples, stream=None, tokens=1, seconds=0, over=''):
+    return {'samples': samples, 'over': over} | (streamed(stream, tokens, seconds) if stream else {})
+
+
+def streamed(stream, tokens, seconds):
+    """What the store did for so many tokens. Missed are the bytes that some token needed; others were read ahead for nothing."""
+    ahead = stream.get('ahead', {'read': 0, 'used': 0})
+    asked = stream['misses'] + ahead['read']
+    missed = stream['bytes_read'] * (stream['misses'] + ahead['used']) / asked if asked else 0
+    return {'hits': stream['hits'], 'misses': stream['misses'], 'read': stream['bytes_read'], 'missed': min(missed, stream['bytes_read']),
+            'wait': stream['wait_seconds'], 'tokens': tokens, 'seconds': seconds}
 
 
 class Medley:
@@ -259,8 +264,7 @@ class Medley:
         f = json.loads(out)['figures']
         n = {0: f['prompt_tokens'], 1: f['generated_tokens']}
         speed = {0: f['prompt_tokens_per_second'], 1: f['generated_tokens_per_second']}
-        both = {'hits': f['streaming']['hits'], 'misses': f['streaming']['misses'], 'read': f['streaming']['bytes_read'], 'tokens': sum(n.values()),
-                'wait': f['streaming']['wait_seconds'], 'seconds': sum(n[k] / speed[k] for k in n)}  # not told apart
+        both = streamed(f['streaming'], sum(n.values()), sum(n[k] / speed[k] for k in n)) if 'streaming' in f else {}  # not told apart
         return {k: figures([speed[k]], over=group.over()) | both for k in n}
 
     def warm(self, o, model, group):
@@ -268,7 +272,8 @@ class Medley:
         found = {}
         for r in out['results']:
             tokens = r['prompt'] or r['generate'] * r['batch']
-            found[batch_of(r)] = figures(r['samples'], r.get('streaming'), tokens * len(r['samples']), group.over())
+            found[batch_of(r)] = figures(r['samples'], r.get('streaming'), tokens * len(r['samples']), sum(tokens / s for s in r['samples']),
+                                         group.over())
         return found
 
 
@@ -323,11 +328,11 @@ def measure(o, model, share, state):
     return engines, found
 
 
-def bound(model, batch, bytes_a_token):
+def bound(model, batch, missed):
     """Tokens a second that nobody can exceed; None if one of its halves is not known."""
     if batch not in model.resident or not model.disk:
         return None
-    return 1 / max(1 / model.resident[batch], bytes_a_token / model.disk)
+    return 1 / max(1 / model.resident[batch], missed / model.disk)
 
 
 def row(o, model, share, state, batch, engine, runs, ours):
@@ -341,10 +346,10 @@ def row(o, model, share, state, batch, engine, runs, ours):
     if isinstance(engine, Peer):
         r['ratio'] = round(ours / speed, 3) if ours else ''
     if all('read' in f for f in runs):
-        total = {k: sum(f[k] for f in runs) for k in ('hits', 'misses', 'read', 'tokens', 'wait', 'seconds')}
-        a_token = total['read'] / total['tokens']
-        most = bound(model, batch, a_token) if state == 'warm' else None  # cold, bytes of prompt and answer are not told apart
-        r |= {'hit_rate': round(total['hits'] / max(total['hits'] + total['misses'], 1), 4), 'bytes_a_token': round(a_token),
+        total = {k: sum(f[k] for f in runs) for k in ('hits', 'misses', 'read', 'missed', 'tokens', 'wait', 'seconds')}
+        missed = total['missed'] / total['tokens']
+        most = bound(model, batch, missed) if state == 'warm' else None  # cold, bytes of prompt and answer are not told apart
+        r |= {'hit_rate': round(total['hits'] / max(total['hits'] + total['misses'], 1), 4), 'bytes_a_token': round(total['read'] / total['tokens']), 'missed_a_token': round(missed),
               'waited': round(total['wait'] / total['seconds'], 3), 'of_bound': round(speed / most, 3) if most else ''}
     return r
 

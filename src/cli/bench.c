@@ -76,13 +76,14 @@ static double hit_rate(const md_stream_counts *c)
     return uses > 0 ? (double)c->hits / (double)uses : 0.0;
 }
 
-static json_t *stream_json(const md_bench_result *r)
+/* Adds what streaming did to a result; false if memory was out. */
+static bool add_stream(json_t *result, const md_bench_result *r)
 {
     const md_stream_counts *c = &r->stream;
-    return json_pack("{s:{s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f}}", "streaming", "slots", (json_int_t)c->slots,
-                     "experts", (json_int_t)c->experts, "hits", (json_int_t)c->hits, "misses", (json_int_t)c->misses,
-                     "bytes_read", (json_int_t)c->bytes, "wait_seconds", c->wait, "hit_rate", hit_rate(c),
-                     "bytes_per_token", (double)c->bytes / tokens_of(r));
+    json_t *stream = md_cli_json_stream(c);
+    return stream && json_object_set_new(result, "streaming", stream) == 0 &&
+           json_object_set_new(stream, "hit_rate", json_real(hit_rate(c))) == 0 &&
+           json_object_set_new(stream, "bytes_per_token", json_real((double)c->bytes / tokens_of(r))) == 0;
 }
 
 static json_t *result_json(const md_bench_result *r)
@@ -108,7 +109,7 @@ static json_t *result_json(const md_bench_result *r)
         json_decref(j);
         return NULL;
     }
-    if (j && r->stream.experts > 0 && json_object_update_new(j, stream_json(r)) != 0) {
+    if (j && r->stream.experts > 0 && !add_stream(j, r)) {
         json_decref(j);
         return NULL;
     }

@@ -388,16 +388,6 @@ static void compare_threads(const md_bench *out, size_t i)
             r->same_bits = false;
 }
 
-/* What was left out or replaced since `before`. */
-static void count_changes(const bencher *b, const md_stream_counts *before, md_bench_result *r)
-{
-    md_stream_counts now;
-    md_session_stream_counts(b->session, &now);
-    const uint64_t rows = now.on_miss_rows - before->on_miss_rows;
-    r->on_miss_uses = now.on_miss_uses - before->on_miss_uses;
-    r->on_miss_share = rows > 0 ? (now.on_miss_weight - before->on_miss_weight) / (double)rows : 0.0;
-}
-
 /* What the store did since it had done `io`. */
 static void count_stream(const bencher *b, md_stream_counts *io)
 {
@@ -407,12 +397,23 @@ static void count_stream(const bencher *b, md_stream_counts *io)
     io->misses -= before.misses;
     io->bytes -= before.bytes;
     io->wait -= before.wait;
+    io->ahead -= before.ahead;
+    io->ahead_used -= before.ahead_used;
+    io->ahead_late -= before.ahead_late;
+    io->ahead_wasted -= before.ahead_wasted;
+    io->needed -= before.needed;
+    io->on_miss_uses -= before.on_miss_uses;
+    io->on_miss_rows -= before.on_miss_rows;
+    io->on_miss_weight -= before.on_miss_weight;
+    for (int g = 0; g < MD_STREAM_N_GUESSES; g++) {
+        io->guess_named[g] -= before.guess_named[g];
+        io->guess_right[g] -= before.guess_right[g];
+    }
 }
 
 static md_status measure(bencher *b, md_bench_result *r, double *sample, md_error *err)
 {
     md_counters before, after;
-    md_stream_counts store;
     const double tokens = r->n_prompt > 0 ? r->n_prompt : (double)r->n_generate * r->batch;
     double seconds;
     b->experts = 0.0;
@@ -420,7 +421,6 @@ static md_status measure(bencher *b, md_bench_result *r, double *sample, md_erro
     r->logits_hash = hash_logits(b, r, MD_HASH_START);
     r->same_bits = true;
     md_session_counters(b->session, &before);
-    md_session_stream_counts(b->session, &store);
     md_session_stream_counts(b->session, &r->stream);
     for (int32_t i = 0; i < r->repeat; i++) {
         MD_TRY(run_once(b, r, i + 1, &seconds, err));
@@ -431,7 +431,8 @@ static md_status measure(bencher *b, md_bench_result *r, double *sample, md_erro
     }
     count_stream(b, &r->stream);
     md_session_counters(b->session, &after);
-    count_changes(b, &store, r);
+    r->on_miss_uses = r->stream.on_miss_uses;
+    r->on_miss_share = r->stream.on_miss_rows > 0 ? r->stream.on_miss_weight / (double)r->stream.on_miss_rows : 0.0;
     for (int p = 0; p < MD_STEP_N_PARTS; p++)
         r->part_seconds[p] = (after.part_seconds[p] - before.part_seconds[p]) / (tokens * r->repeat);
     return summarize(r, err);
