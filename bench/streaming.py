@@ -5,7 +5,8 @@
 For each model and each share of its size a memory cgroup gets that limit (and 64 MiB that are nobody's), and in it run, in an order that
 changes from round to round:
 
-  cold   `medley run` with a prompt that was never used before, and each peer's bench program without its warm-up
+  cold   `medley run` with a prompt that was never used before and nothing known of earlier ones, and each peer's bench program
+         without its warm-up
   warm   `medley bench --fresh`: several prompts and answers in one process, none used twice, with 1, 4, 16 sequences; and each
          peer's bench program with its warm-up
 
@@ -259,8 +260,8 @@ class Medley:
         words = random.SystemRandom()
         prompt = ' '.join(''.join(words.choice('abcdefghijklmnopqrstuvwxyz') for _ in range(3)) for _ in range(max(o.prompt // 3, 1)))
         out = group.run([o.bin, 'run', model.ours, '--raw', '-p', prompt, '-n', str(o.generate), '--temp', '1', '--seed',
-                         str(words.randrange(1 << 30)), '--ctx', str(o.prompt * 2 + o.generate), '--memory', str(group.limit - MORE), '--json',
-                         '-q', *shlex.split(o.args)])
+                         str(words.randrange(1 << 30)), '--ctx', str(o.prompt * 2 + o.generate), '--memory', str(group.limit - MORE), '--uses',
+                         'off', '--json', '-q', *shlex.split(o.args)])
         f = json.loads(out)['figures']
         n = {0: f['prompt_tokens'], 1: f['generated_tokens']}
         speed = {0: f['prompt_tokens_per_second'], 1: f['generated_tokens_per_second']}

@@ -28,7 +28,7 @@ if '--memory' in a:
     assert int(at('--memory')) == limit - {more}, a
     open(group + '/' + {peak!r}, 'w').write(str(limit - {more} + 1024))
 if a[0] == 'run':
-    assert '--seed' in a and '-p' in a and '--ctx' in a, a
+    assert '--seed' in a and '-p' in a and '--ctx' in a and at('--uses') == 'off', a
     print(json.dumps({{"figures": {{"prompt_tokens": 60, "generated_tokens": 20, "prompt_tokens_per_second": 30.0,
                                   "generated_tokens_per_second": 10.0, "streaming": stream}}}}))
 elif {fits} or '--memory' in a:
