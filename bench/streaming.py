@@ -229,10 +229,13 @@ def bench_command(o, model, repeat):
             '--repeat', str(repeat), '--fresh', '--json', '-q', *shlex.split(o.args)]
 
 
-def resident_speed(o, model):
-    """{batch: tokens/s} with all weights in memory, batch 0 for the prompt; nothing if they do not fit."""
+def measure_resident(o, model):
+    """Fills model.resident, {batch: tokens/s} with all weights in memory, batch 0 for the prompt; nothing if they do not fit. Called again
+    in every round: a bound is what was possible at best."""
     found = json.loads(versus.run(bench_command(o, model, o.repeat)))['results']
-    return {} if any('streaming' in r for r in found) else {batch_of(r): r['tokens_per_s'] for r in found}
+    if not any('streaming' in r for r in found):
+        for r in found:
+            model.resident[batch_of(r)] = max(r['tokens_per_s'], model.resident.get(batch_of(r), 0))
 
 
 # ---- engines: each gives {batch: figures} of one run ----
@@ -315,6 +318,8 @@ def measure(o, model, share, state):
     limit = model.bytes * share // 100
     found = {i: {} for i in range(len(engines))}
     for turn in range(o.rounds):
+        if state == 'warm' and model.resident:
+            measure_resident(o, model)
         for i in list(found)[::1 if turn % 2 == 0 else -1]:
             drop(model.path)
             drop(model.ours)
@@ -406,7 +411,7 @@ def main():
     for model in models:
         if 'warm' in o.states:
             model.disk = disk_rate(o, model)
-            model.resident = resident_speed(o, model)
+            measure_resident(o, model)
         if not o.json:
             show_head(model)
         for share, state in itertools.product(o.shares, o.states):

@@ -135,10 +135,11 @@ def everyone_has_a_turn(script, folder):
     c.results(model='m.gguf=p.gguf')
     with open(c.log) as f:
         lines = [' '.join(line.split()) for line in f]
-    # Once without a limit; then cold and warm, in an order that turns round. Peers get the model, medley the form it was given.
+    # Once without a limit, and again in every warm round; cold and warm in an order that turns round. Peers get the model, medley the form it was given.
     cold = ['medley run p.gguf', 'a --no-warmup m.gguf', 'b -w 0 m.gguf']
     warm = ['medley bench p.gguf', 'a m.gguf', 'b m.gguf']
-    assert lines == ['medley bench free p.gguf'] + cold + cold[::-1] + warm + warm[::-1], lines
+    free = ['medley bench free p.gguf']
+    assert lines == free + cold + cold[::-1] + free + warm + free + warm[::-1], lines
 
 
 def cgroups_of_version_2(script, folder):
