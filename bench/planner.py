@@ -38,6 +38,7 @@ def options():
     p.add_argument('--args', default='', metavar='ARGS', help='further options of both commands, such as --read-ahead off')
     p.add_argument('--wrap', default='', metavar='COMMAND', help='put before every command, such as one that raises its priority')
     p.add_argument('--best', action='store_true', help='compare with the best repetition, not the median: for machines that others use')
+    p.add_argument('--cgroups', default='/sys/fs/cgroup', metavar='DIR', help='where cgroups are mounted [/sys/fs/cgroup]')
     p.add_argument('--csv', default='', help='file to add the results to')
     return p.parse_args()
 
@@ -55,7 +56,7 @@ class Machine:
         return json.loads(done.stdout)
 
     def limited(self, command, limit):
-        with streaming.Cgroup(limit + streaming.MORE) as group:
+        with streaming.Cgroup(self.o.cgroups, limit + streaming.MORE) as group:
             return json.loads(group.run(shlex.split(self.o.wrap) + command))
 
 
