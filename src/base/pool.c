@@ -125,7 +125,8 @@ static uint64_t await_loop(md_pool *p, uint64_t seen)
     return gate;
 }
 
-/* Enters whatever loop is open. */
+/* Enters whatever loop is open, and says which. If none is, *gate stays what it was: what was announced meanwhile, the end of the pool
+ * for one, is still news. */
 static bool enter(md_pool *p, uint64_t *gate)
 {
     unsigned long long g = *gate;
@@ -134,7 +135,6 @@ static bool enter(md_pool *p, uint64_t *gate)
             *gate = g;
             return true;
         }
-    *gate = g;
     return false;
 }
 

@@ -83,10 +83,11 @@ static md_slot *free_slot(md_streamed *s, int32_t layer, bool due_too)
         s->candidate[n] = at->expert;
         s->candidate_slot[n++] = i;
     }
-    if (n == 0 && !(due_too && last))
-        return NULL;
-    md_slot *at = n > 0 ? &l->slot[s->candidate_slot[md_policy_victim(s->policy, layer, s->candidate, n)]] : last;
-    empty(s, at);
+    md_slot *at = due_too ? last : NULL;
+    if (n > 0)
+        at = &l->slot[s->candidate_slot[md_policy_victim(s->policy, layer, s->candidate, n)]];
+    if (at)
+        empty(s, at);
     return at;
 }
 

@@ -172,6 +172,21 @@ static void test_free_without_a_loop(void **state)
     md_pool_free(NULL);
 }
 
+/* A pool that ends right after a loop, while workers are still on their way into it: each of them learns of the end. */
+static void test_pools_come_and_go(void **state)
+{
+    (void)state;
+    enum { POOLS = 600, N = 5 };
+    for (int i = 0; i < POOLS; i++) {
+        md_pool *p = new_pool(2 + i % 6);
+        int64_t cell[N] = {0};
+        for (int k = 0; k <= i % 3; k++)
+            md_pool_run(p, N, 1, add, cell);
+        md_pool_free(p);
+        assert_int_equal(cell[N - 1], (int64_t)(i % 3 + 1) * (N - 1));
+    }
+}
+
 static void test_bad_counts_are_refused(void **state)
 {
     (void)state;
@@ -191,7 +206,8 @@ int main(void)
         cmocka_unit_test(test_every_item_runs_once),    cmocka_unit_test(test_loops_follow_one_another),
         cmocka_unit_test(test_sleeping_workers_wake),   cmocka_unit_test(test_threads_run_at_the_same_time),
         cmocka_unit_test(test_a_sleeping_caller_wakes), cmocka_unit_test(test_a_crowd_gets_through),
-        cmocka_unit_test(test_free_without_a_loop),     cmocka_unit_test(test_bad_counts_are_refused),
+        cmocka_unit_test(test_free_without_a_loop),     cmocka_unit_test(test_pools_come_and_go),
+        cmocka_unit_test(test_bad_counts_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
