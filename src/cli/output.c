@@ -150,7 +150,7 @@ md_status md_cli_flush(md_cli *cli, md_error *err)
 {
     if (cli->out_error == 0 && fflush(stdout) != 0)
         cli->out_error = errno;
-    if (cli->out_error == EPIPE)
+    if (cli->out_error == EPIPE || (cli->out_error == EINTR && md_cli_interrupted()))
         return md_cli_cancelled(err);
     MD_FAIL_IF(cli->out_error, MD_ERR_IO, "cannot write standard output: %s", strerror(cli->out_error));
     return MD_OK;

@@ -4,6 +4,7 @@
 Each function of ALL gets a World (run.py) with an empty folder, and raises AssertionError, or Skip.
 """
 import array
+import fcntl
 import json
 import math
 import os
@@ -496,6 +497,15 @@ def kill_while_writing(w):
     assert code == -signal.SIGKILL
 
 
+F_SETPIPE_SZ = getattr(fcntl, 'F_SETPIPE_SZ', 1031)
+
+
+def cpu_ticks(pid):
+    with open(f'/proc/{pid}/stat') as f:
+        fields = f.read().rsplit(')', 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
 def interrupt_an_answer(w):
     p = subprocess.Popen([w.program, 'run', w.paths['dense'], '-p', 'hi', '--raw', '--ignore-eog', '--ctx', '65536'], env=w.env,
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -504,6 +514,23 @@ def interrupt_an_answer(w):
     rest, err = p.communicate(timeout=60)
     assert p.returncode == 130 and first + rest, (p.returncode, err)
     assert figures(err) and b'medley:' not in err
+
+
+def interrupt_a_write_that_waits(w):
+    """Nobody reads, so the answer waits in the pipe: Ctrl-C ends it, and is no failure of the output."""
+    p = subprocess.Popen([w.program, 'run', w.paths['dense'], '-p', 'hi', '--raw', '--ignore-eog', '--ctx', '65536'], env=w.env,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    fcntl.fcntl(p.stdout, F_SETPIPE_SZ, 4096)
+    first = p.stdout.read(1)
+    deadline = time.monotonic() + 60
+    before = -1
+    while (done := cpu_ticks(p.pid)) != before and time.monotonic() < deadline:
+        before = done
+        time.sleep(0.3)
+    p.send_signal(signal.SIGINT)
+    p.wait(timeout=60)
+    _, err = p.communicate()
+    assert p.returncode == 130 and first and b'cannot write' not in err, (p.returncode, err)
 
 
 def interrupt_an_evaluation(w):
@@ -699,7 +726,8 @@ ALL = [
     masked_experts_are_not_used, notes_and_figures_can_be_silenced, logits_do_not_depend_on_chunks_or_threads,
     routing_has_the_form_of_the_fixtures, trace_of_an_evaluation, trace_of_a_bench, picture_of_a_trace, fixtures_agree, perplexity, vectors_together_and_apart, outputs_replace_what_was_there,
     upcycled_twin_says_the_same, dropped_neurons_are_counted, interrupt_while_writing, terminate_while_writing,
-    kill_while_writing, interrupt_an_answer, interrupt_an_evaluation, full_disk, picture_of_a_bench, reader_that_goes_away,
+    kill_while_writing, interrupt_an_answer, interrupt_a_write_that_waits, interrupt_an_evaluation, full_disk, picture_of_a_bench,
+    reader_that_goes_away,
     hostile_answer_on_a_terminal, progress_only_on_terminals, a_chat, chat_is_interrupted_and_left,
     chat_goes_on_after_a_full_context, chat_is_terminated, history_is_kept, context_that_does_not_fit_into_memory,
 ]
