@@ -152,6 +152,16 @@ void md_ahead_free(md_ahead *a)
 
 /* ---- guesses ---- */
 
+static md_way way_of(const md_ahead *a)
+{
+    return a->mode == MD_AHEAD_OFF ? MD_WAY_NONE : a->mode == MD_AHEAD_ALWAYS ? MD_WAY_BOLD : md_trial_way(&a->trial);
+}
+
+bool md_ahead_trying(const md_ahead *a)
+{
+    return a->target >= 0 && way_of(a) != MD_WAY_NONE;
+}
+
 static void name_one(guess_list *g, int32_t expert, int32_t rank)
 {
     const uint8_t r = (uint8_t)(1 + (rank < RANKS ? rank : RANKS - 1));
@@ -201,13 +211,13 @@ static void name_followers(md_ahead *a, int32_t layer, const int32_t *expert)
 
 static void begin_guesses(md_ahead *a, int32_t layer, int32_t rows)
 {
-    a->target = rows > 0 ? a->next[layer] : -1;
+    a->target = rows > 0 ? a->next[layer] : -1; /* known even where nothing is guessed */
     a->judged = false;
     for (int g = 0; g < MD_N_GUESSES; g++) {
         a->guess[g].any = false;
         memset(a->guess[g].rank, 0, (size_t)a->most_experts);
     }
-    if (a->target < 0)
+    if (!md_ahead_trying(a))
         return;
     if (a->n_rows[a->target] == rows)
         name_rows(a, &a->guess[MD_GUESS_LAST], chosen_at(a, a->target), (int64_t)rows * a->top_k[a->target]);
@@ -302,22 +312,12 @@ void md_ahead_chosen(md_ahead *a, int32_t layer, const int32_t *expert, int64_t 
     const int32_t rows = note(a, layer, expert, n);
     if (layer == a->first && a->mode == MD_AHEAD_AUTO)
         md_trial_begin(&a->trial, rows, now);
-    begin_guesses(a, layer, rows);
     if (layer == a->last && a->mode == MD_AHEAD_AUTO)
-        md_trial_end(&a->trial, now);
+        md_trial_end(&a->trial, now); /* guesses from here on are the next step's */
+    begin_guesses(a, layer, rows);
 }
 
 /* ---- what to read ---- */
-
-static md_way way_of(const md_ahead *a)
-{
-    return a->mode == MD_AHEAD_OFF ? MD_WAY_NONE : a->mode == MD_AHEAD_ALWAYS ? MD_WAY_BOLD : md_trial_way(&a->trial);
-}
-
-bool md_ahead_trying(const md_ahead *a)
-{
-    return a->target >= 0 && way_of(a) != MD_WAY_NONE;
-}
 
 int32_t md_ahead_target(const md_ahead *a)
 {

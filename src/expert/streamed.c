@@ -14,9 +14,6 @@
 
 #include <string.h>
 
-/* Experts of a layer that are read ahead at most. */
-enum { MOST_AHEAD = MD_STREAMED_AHEAD };
-
 void md_streamed_fail(md_streamed *s, const md_error *error)
 {
     s->error = *error; /* the last one: earlier ones were told by the steps that they ended */
@@ -206,11 +203,12 @@ static void want(md_expert_store *store, int32_t layer, const int32_t *expert, i
             bring_needed(s, layer, expert[i]);
     /* What runs later in this step comes early where nothing that still runs has to leave for it. */
     for (int32_t e = 0; e < l->n_expert && l->n < l->n_expert; e++) {
-        md_slot *at = l->due[e] && !md_slot_of(s, layer, e) ? free_slot(s, layer, false) : NULL;
-        if (at)
-            md_slot_bring(s, at, layer, e, MD_BRING_NEEDED);
-        else if (l->due[e] && !md_slot_of(s, layer, e))
+        if (!l->due[e] || md_slot_of(s, layer, e))
+            continue;
+        md_slot *at = free_slot(s, layer, false);
+        if (!at)
             break;
+        md_slot_bring(s, at, layer, e, MD_BRING_NEEDED);
     }
 }
 
@@ -318,7 +316,7 @@ static void expect_many(md_streamed *s)
         return;
     if (!files_as_they_were(s))
         return;
-    for (int32_t e = 0, n = 0; e < l->n_expert && n < MOST_AHEAD; e++) {
+    for (int32_t e = 0, n = 0; e < l->n_expert && n < MD_STREAMED_AHEAD; e++) {
         if (md_slot_of(s, layer, e))
             continue;
         md_slot *at = slot_behind(s, layer, e);
@@ -333,7 +331,7 @@ static void expect(md_expert_store *store, const int32_t *expert, int64_t n)
 {
     md_streamed *s = (md_streamed *)store;
     const int32_t layer = md_ahead_target(s->ahead);
-    int32_t pick[MOST_AHEAD];
+    int32_t pick[MD_STREAMED_AHEAD];
     if (layer < 0) {
         expect_many(s);
         return;
@@ -342,7 +340,7 @@ static void expect(md_expert_store *store, const int32_t *expert, int64_t n)
         md_ahead_router(s->ahead, expert, n);
     for (int32_t e = 0; e < s->layer[layer].n_expert; e++)
         s->absent[e] = !md_slot_of(s, layer, e);
-    const int32_t picked = md_ahead_pick(s->ahead, s->absent, pick, MOST_AHEAD);
+    const int32_t picked = md_ahead_pick(s->ahead, s->absent, pick, MD_STREAMED_AHEAD);
     if (picked > 0 && !files_as_they_were(s))
         return;
     for (int32_t i = 0; i < picked; i++) {

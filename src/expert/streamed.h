@@ -39,7 +39,10 @@ typedef struct md_streamed_args {
 } md_streamed_args;
 
 /* Experts of the next layer that are read before it is its turn, at most. */
-#define MD_STREAMED_AHEAD 8
+#define MD_STREAMED_AHEAD      8
+/* Pieces that its reader has in flight, and of them those of reads that can wait, at most. */
+#define MD_STREAMED_DEPTH      16
+#define MD_STREAMED_BACKGROUND 4
 
 typedef struct md_streamed md_streamed;
 

@@ -6,8 +6,6 @@
 #include "base/mem.h"
 #include "base/status.h"
 
-enum { DEPTH = 16, BACKGROUND = 4 };
-
 /* ---- sizes ---- */
 
 static size_t slot_bytes(const md_streamed_args *a, int32_t layer)
@@ -148,7 +146,7 @@ static void lay_out(md_streamed *s)
 
 static md_status fill(md_streamed *s, const md_streamed_args *a, md_error *err)
 {
-    const md_reader_args reader = {.depth = DEPTH, .background = BACKGROUND, .direct = true};
+    const md_reader_args reader = {.depth = MD_STREAMED_DEPTH, .background = MD_STREAMED_BACKGROUND, .direct = true};
     s->source = a->source;
     s->pool = a->pool;
     s->n_layer = a->n_layer;

@@ -87,11 +87,9 @@ static md_status check_sum(const md_gguf *g, const md_packed *packed, size_t i, 
         md_checksum_add(&c, (const char *)t->data + (md_gguf_file_place(t, at) - t->file_offset), bytes);
         sum[k] = md_checksum_value(&c);
     }
-    const bool same = md_packed_join(sum, cut.n) == md_packed_checksum(g, i);
+    const md_status status = md_packed_check(g, i, sum, cut.n, err);
     md_free(sum);
-    MD_FAIL_IF(!same, MD_ERR_FORMAT, "tensor '%.*s' is not what was packed: the file is damaged; pack the model again",
-               (int)t->name.n, t->name.s);
-    return MD_OK;
+    return status;
 }
 
 static md_status check_file(const md_gguf *g, const md_packed *packed, md_check_fn *on_finding, void *user,

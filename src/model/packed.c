@@ -123,15 +123,18 @@ md_status md_packed_open(md_gguf *g, md_packed *out, md_error *err)
     return md_gguf_override(g, "general.architecture", MD_GGUF_STRING, own.s, own.n, err);
 }
 
-uint64_t md_packed_checksum(const md_gguf *g, size_t tensor)
-{
-    return u64_at(md_gguf_find(g, MD_PACKED_KEY_CHECKSUM), tensor);
-}
-
 uint64_t md_packed_join(const uint64_t *piece, size_t n)
 {
     md_checksum c;
     md_checksum_init(&c);
     md_checksum_add(&c, piece, n * sizeof *piece);
     return md_checksum_value(&c);
+}
+
+md_status md_packed_check(const md_gguf *g, size_t tensor, const uint64_t *piece, size_t n, md_error *err)
+{
+    const md_str name = md_gguf_tensor_at(g, tensor)->name;
+    MD_FAIL_IF(md_packed_join(piece, n) != u64_at(md_gguf_find(g, MD_PACKED_KEY_CHECKSUM), tensor), MD_ERR_FORMAT,
+               "tensor '%.*s' is not what was packed: the file is damaged; pack the model again", (int)name.n, name.s);
+    return MD_OK;
 }

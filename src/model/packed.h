@@ -40,8 +40,9 @@ typedef struct md_packed {
 
 /* If g is a packed file: checks its marks, puts views in their places, and gives general.architecture its true name (in memory). */
 md_status md_packed_open(md_gguf *g, md_packed *out, md_error *err) MD_MUST_USE;
-uint64_t md_packed_checksum(const md_gguf *g, size_t tensor);
 /* A tensor's checksum from those of its pieces. */
 uint64_t md_packed_join(const uint64_t *piece, size_t n);
+/* Are pieces with these checksums the tensor that was packed? MD_ERR_FORMAT if not. */
+md_status md_packed_check(const md_gguf *g, size_t tensor, const uint64_t *piece, size_t n, md_error *err) MD_MUST_USE;
 
 #endif

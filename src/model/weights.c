@@ -197,10 +197,7 @@ static md_status check_sums(const load_job *j, md_error *err)
         const uint32_t tensor = j->piece[i].tensor;
         for (end = i; end < j->n && j->piece[end].tensor == tensor; end++)
             ;
-        const md_str name = md_gguf_tensor_at(g, tensor)->name;
-        MD_FAIL_IF(md_packed_join(j->sum + i, end - i) != md_packed_checksum(g, tensor), MD_ERR_FORMAT,
-                   "tensor '%.*s' is not what was packed: the file is damaged; pack the model again", (int)name.n,
-                   name.s);
+        MD_TRY(md_packed_check(g, tensor, j->sum + i, end - i, err));
     }
     return MD_OK;
 }

@@ -42,12 +42,6 @@ static md_status write_scratch(const char *path, md_error *err)
     return status;
 }
 
-static uint64_t device_of(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 ? (uint64_t)st.st_dev : 0;
-}
-
 /* The file to measure the disk with; scratch gets the path of one that is to go again, or "". */
 static md_status choose_disk_file(md_plan *p, const char *model, const char **out, uint64_t *device, char *scratch,
                                   size_t n, md_error *err)
@@ -55,7 +49,7 @@ static md_status choose_disk_file(md_plan *p, const char *model, const char **ou
     const md_plan_args *a = &p->args;
     *scratch = '\0';
     *out = a->disk_file ? a->disk_file : is_whole(p, model) ? model : NULL;
-    *device = *out ? device_of(*out) : a->folder ? device_of(a->folder) : 0;
+    *device = md_profile_device(*out ? *out : a->folder);
     MD_FAIL_IF(
         *device == 0, MD_ERR_ARGUMENT,
         "there is nothing to measure the disk with: the model is too small for that, and no folder is there for a "

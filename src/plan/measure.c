@@ -12,7 +12,6 @@
 
 #include <math.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #define PASSES     5
@@ -238,16 +237,10 @@ static md_status measure_disk_of(md_measuring *m, uint64_t device, md_error *err
     return MD_OK;
 }
 
-static uint64_t device_of(const char *path)
-{
-    struct stat st;
-    return path && stat(path, &st) == 0 ? (uint64_t)st.st_dev : 0;
-}
-
 md_status md_profile_fill(md_profile *p, const md_profile_needs *needs, bool *any, md_error *err)
 {
     md_measuring m = {.profile = p, .needs = needs, .kern = md_kern_get(p->isa)};
-    const uint64_t device = device_of(needs->disk_file);
+    const uint64_t device = md_profile_device(needs->disk_file);
     const bool disk = device != 0 && !md_profile_disk_of(p, device);
     MD_FAIL_IF(!m.kern, MD_ERR_ARGUMENT, "there are no kernels '%s' on this machine", p->isa);
     uint64_t types = 0;

@@ -9,10 +9,11 @@
 #include "base/rng.h"
 #include "base/status.h"
 #include "base/sys.h"
+#include "expert/streamed.h"
 
 #include <math.h>
 
-enum { DEPTH = 16 /* of the store's reader */, PASSES = 12, MOST = 16 /* reads at once */ };
+enum { PASSES = 12, MOST = 16 /* reads at once */ };
 
 typedef struct disk_work {
     md_reader *reader;
@@ -60,7 +61,7 @@ static md_status measure_all(md_measuring *m, disk_work *w, md_profile_disk *out
 
 md_status md_measure_disk(md_measuring *m, const char *path, md_profile_disk *out, md_error *err)
 {
-    const md_reader_args args = {.depth = DEPTH, .direct = true};
+    const md_reader_args args = {.depth = MD_STREAMED_DEPTH, .direct = true};
     const size_t largest = (size_t)md_profile_sizes[MD_PROFILE_SIZES - 1];
     disk_work w = {.key = (uint64_t)(md_sys_seconds() * 1e9)};
     int32_t file;

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 const double md_profile_rows[] = {1, 4, 16, 64, 512};
 const double md_profile_queries[] = {1, 8, 32, 128};
@@ -73,6 +74,12 @@ double md_profile_disk_rate(const md_profile_disk *d)
         for (int n = 0; n < MD_PROFILE_DEPTHS; n++)
             best = fmax(best, md_profile_sizes[s] * md_profile_depths[n] / d->seconds[s][n]);
     return best;
+}
+
+uint64_t md_profile_device(const char *path)
+{
+    struct stat st;
+    return path && stat(path, &st) == 0 ? (uint64_t)st.st_dev : 0;
 }
 
 const md_profile_disk *md_profile_disk_of(const md_profile *p, uint64_t device)

@@ -81,6 +81,8 @@ double md_profile_attend(const md_profile *p, bool f32, double queries);
 double md_profile_read(const md_profile_disk *d, double n, double bytes);
 /* Bytes a second at best. */
 double md_profile_disk_rate(const md_profile_disk *d);
+/* The device that a file or folder lies on; 0: there is none such, or path is NULL. */
+uint64_t md_profile_device(const char *path);
 /* NULL: not measured. */
 const md_profile_disk *md_profile_disk_of(const md_profile *p, uint64_t device);
 

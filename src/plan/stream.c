@@ -8,12 +8,11 @@
 
 #include <math.h>
 
-#define BACKGROUND 4.0 /* pieces in flight of reads that wait for all others */
 /* Of experts that the next layer's router names, how many are then chosen: three of four, as is found for many models (Eliseev and
  * Mazur 2023). */
-#define RIGHT      0.75
+#define RIGHT   0.75
 /* Bytes that the kernel reads ahead of a file that is read in order, as most systems are set. */
-#define STRETCH    ((double)(128 << 10))
+#define STRETCH ((double)(128 << 10))
 
 /* Experts' reads, all asked for at once of a disk that has nothing else to do. */
 static double reading(const md_plan_costs *c, const md_plan_layer *l, double n)
@@ -44,8 +43,8 @@ static double weaving(const md_plan_costs *c, const md_plan_layer *l, double n)
 /* Reads that wait for all others: a few pieces are in flight. */
 static double trickling(const md_plan_costs *c, const md_plan_layer *l, double n)
 {
-    return n * l->expert_bytes / (BACKGROUND * (double)MD_READER_PIECE) *
-           md_profile_read(c->disk, BACKGROUND, (double)MD_READER_PIECE);
+    return n * l->expert_bytes / (MD_STREAMED_BACKGROUND * (double)MD_READER_PIECE) *
+           md_profile_read(c->disk, MD_STREAMED_BACKGROUND, (double)MD_READER_PIECE);
 }
 
 /* Where a layer's step is: the clock; reads that began together last, of which the first has the number `from`. */
