@@ -68,8 +68,6 @@ typedef struct md_bench_result {
      * measured); the share of it. */
     double step_bytes, bytes_per_second, roof, share;
     md_stream_counts stream; /* of all repetitions together; experts: 0 unless they are streamed */
-    uint64_t on_miss_uses;   /* as in md_stream_counts, of all repetitions */
-    double on_miss_share;    /* of the gate weight of those that on_miss looked at, 0 to 1 */
     uint64_t logits_hash;    /* of the last step's logits, row after row; of all runs with fresh tokens */
     bool same_bits; /* every repetition had them, and, where another number of threads ran the test, it had too */
 } md_bench_result;

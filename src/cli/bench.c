@@ -34,12 +34,6 @@ static md_status read_sizes(const md_options *o, md_option id, int32_t min, int3
     }
 }
 
-/* No expert is left out or replaced. */
-static bool is_exact(const md_cli *cli)
-{
-    return strcmp(md_opt_text(cli->options, MD_OPT_ON_MISS), "read") == 0;
-}
-
 /* ---- JSON ---- */
 
 static json_t *parts_json(const md_bench_result *r)
@@ -72,8 +66,7 @@ static double tokens_of(const md_bench_result *r)
 
 static double hit_rate(const md_stream_counts *c)
 {
-    const uint64_t uses = c->hits + c->misses;
-    return uses > 0 ? (double)c->hits / (double)uses : 0.0;
+    return md_cli_share(c->hits, c->hits + c->misses);
 }
 
 /* Adds what streaming did to a result; false if memory was out. */
@@ -96,9 +89,9 @@ static json_t *result_json(const md_bench_result *r)
                           (int)r->depth, "batch", (int)r->batch, "threads", (int)r->n_threads, "seconds_per_token",
                           parts_json(r), "gmac_per_s", r->macs * r->median * 1e-9, "logits_hash", hash, "same_bits",
                           (int)r->same_bits);
-    if (j && r->on_miss_uses > 0 &&
-        json_object_update_new(j, json_pack("{s:I, s:f}", "changed_uses", (json_int_t)r->on_miss_uses,
-                                            "changed_gate_share", r->on_miss_share)) != 0) {
+    if (j && r->stream.on_miss_uses > 0 &&
+        json_object_update_new(j, json_pack("{s:I, s:f}", "changed_uses", (json_int_t)r->stream.on_miss_uses,
+                                            "changed_gate_share", md_cli_changed_share(&r->stream))) != 0) {
         json_decref(j);
         return NULL;
     }
@@ -191,7 +184,7 @@ static void write_changes(md_cli *cli, const md_bench *b)
     for (size_t i = 0; i < md_bench_n_results(b); i++) {
         const md_bench_result *r = md_bench_get_result(b, i);
         md_cli_printf(cli, "%-18s %3d %14.1f %10.2f %%\n", r->test, (int)r->n_threads,
-                      (double)r->on_miss_uses / r->repeat, 100.0 * r->on_miss_share);
+                      (double)r->stream.on_miss_uses / r->repeat, 100.0 * md_cli_changed_share(&r->stream));
     }
 }
 
@@ -221,7 +214,7 @@ static void write_table(md_cli *cli, const md_model_info *info, const md_bench *
     }
     write_parts(cli, b);
     write_stream(cli, b);
-    if (!is_exact(cli))
+    if (!md_cli_is_exact(cli))
         write_changes(cli, b);
     if (roof > 0.0)
         md_cli_printf(cli, "\nroof: memory reads of %.1f GB/s\n", roof * 1e-9);
@@ -310,7 +303,7 @@ static md_status show(md_cli *cli, const md_model_info *info, const md_bench *b,
         write_table(cli, info, b);
     if (svg)
         MD_TRY(md_cli_bench_svg(b, info->name, svg, err));
-    for (size_t i = 0; is_exact(cli) && i < md_bench_n_results(b); i++)
+    for (size_t i = 0; md_cli_is_exact(cli) && i < md_bench_n_results(b); i++)
         MD_FAIL_IF(!md_bench_get_result(b, i)->same_bits, MD_ERR_INTERNAL,
                    "%s did not end with the same logits every time: please report this as a defect",
                    md_bench_get_result(b, i)->test);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Where the program keeps what it can do without: $XDG_CACHE_HOME/medley, else ~/.cache/medley. And folders on the way to a file. */
+ * The user's folders for what the program keeps, and making those on the way to a file. */
 #include "cli/cli.h"
 
 #include <stdlib.h>
@@ -17,19 +17,21 @@ void md_cli_make_folders(char *path)
         }
 }
 
+char *md_cli_user_path(const char *variable, const char *fallback, const char *name)
+{
+    const char *folder = getenv(variable), *home = getenv("HOME");
+    md_buf b = {0};
+    if (folder && folder[0] == '/')
+        md_buf_printf(&b, "%s/medley/%s", folder, name);
+    else if (home && home[0] == '/')
+        md_buf_printf(&b, "%s/%s/medley/%s", home, fallback, name);
+    if (!b.failed)
+        return b.data;
+    md_buf_done(&b);
+    return NULL;
+}
+
 char *md_cli_cache_path(const char *name)
 {
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    md_buf b = {0};
-    if (cache && cache[0] == '/')
-        md_buf_printf(&b, "%s/medley/%s", cache, name);
-    else if (home && home[0] == '/')
-        md_buf_printf(&b, "%s/.cache/medley/%s", home, name);
-    if (b.failed || !b.data)
-        md_buf_reset(&b);
-    if (b.failed || b.len == 0) {
-        md_buf_done(&b);
-        return NULL;
-    }
-    return b.data;
+    return md_cli_user_path("XDG_CACHE_HOME", ".cache", name);
 }

@@ -129,6 +129,8 @@ md_status md_cli_parse_size(const char *name, const char *text, uint64_t whole, 
 /* --memory in bytes; shares are of what this process could have. 0: not given. */
 md_status md_cli_memory(const md_cli *cli, int64_t *out, md_error *err) MD_MUST_USE;
 
+/* No expert is left out or replaced (--on-miss). */
+bool md_cli_is_exact(const md_cli *cli);
 /* --on-miss, with a note where it changes nothing; share: 0 if none was given. */
 md_status md_cli_on_miss(const md_cli *cli, const md_model *m, md_on_miss *out, float *share,
                          md_error *err) MD_MUST_USE;
@@ -171,7 +173,10 @@ md_status md_cli_warm(const md_cli *cli, const md_model *m, md_session *s, md_er
 void md_cli_keep_uses(const md_cli *cli, const md_model *m, const md_session *s);
 
 /* --- cache.c --- */
-/* A path below the user's cache folder, to be freed; NULL if there is no home. */
+/* Path of a file of ours below the folder that the variable names, or else below `fallback` in the home folder; to be freed. NULL if
+ * there is no home. */
+char *md_cli_user_path(const char *variable, const char *fallback, const char *name);
+/* The same for what we can do without: $XDG_CACHE_HOME, ~/.cache. */
 char *md_cli_cache_path(const char *name);
 /* Makes the folders on the way to a file, as far as that can be done. */
 void md_cli_make_folders(char *path);
@@ -190,6 +195,7 @@ void md_cli_show_figures(const md_cli *cli, const md_cli_figures *f);
 /* What a session with streamed experts did; NULL if memory is out. */
 json_t *md_cli_json_stream(const md_stream_counts *c);
 json_t *md_cli_json_figures(const md_cli_figures *f); /* NULL when memory is out */
+double md_cli_share(uint64_t part, uint64_t whole);   /* 0 of nothing */
 /* The share of gate weight that skipped or rerouted experts had, 0 to 1. */
 double md_cli_changed_share(const md_stream_counts *c);
 /* What streaming did, as a line of its own; nothing where experts are resident. */

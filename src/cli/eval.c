@@ -36,7 +36,7 @@ static md_status open_session(md_cli *cli, const md_model *m, int32_t n_position
     const int64_t fit = LOGITS_BYTES / ((int64_t)info->n_vocab * (int64_t)sizeof(float) + 1);
     args.n_logits = min_i32(args.n_rows, fit > 1 ? fit : 1);
     /* Missing experts are left out of tokens that come alone: as in generation, those that are scored do. */
-    if (chunk == 0 && strcmp(md_opt_text(o, MD_OPT_ON_MISS), "read") != 0)
+    if (chunk == 0 && !md_cli_is_exact(cli))
         chunk = 1;
     if (chunk > 0)
         args.n_logits = chunk;

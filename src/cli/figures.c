@@ -11,7 +11,7 @@ static double rate(int64_t n, double seconds)
     return seconds > 0.0 ? (double)n / seconds : 0.0;
 }
 
-static double share(uint64_t part, uint64_t whole)
+double md_cli_share(uint64_t part, uint64_t whole)
 {
     return whole > 0 ? (double)part / (double)whole : 0.0;
 }
@@ -32,7 +32,7 @@ void md_cli_show_stream(const md_cli *cli, const md_stream_counts *c)
         md_cli_note(cli,
                     "experts: room for %" PRIu64 " of %" PRIu64 " | %.1f %% of %" PRIu64
                     " uses were there | read %s | waited %.2f s%s",
-                    c->slots, c->experts, uses > 0 ? 100.0 * share(c->hits, uses) : 100.0, uses,
+                    c->slots, c->experts, uses > 0 ? 100.0 * md_cli_share(c->hits, uses) : 100.0, uses,
                     md_cli_bytes(read, sizeof read, c->bytes), c->wait, changed);
     char timing[96] = "";
     if (c->step_ahead > 0.0 && c->step_plain > 0.0)
@@ -44,7 +44,7 @@ void md_cli_show_stream(const md_cli *cli, const md_stream_counts *c)
                     " not | the router's guesses: %.0f %% "
                     "right%s",
                     c->ahead, c->ahead_used, c->ahead_wasted,
-                    100.0 * share(c->guess_right[MD_STREAM_ROUTER], c->guess_named[MD_STREAM_ROUTER]), timing);
+                    100.0 * md_cli_share(c->guess_right[MD_STREAM_ROUTER], c->guess_named[MD_STREAM_ROUTER]), timing);
 }
 
 void md_cli_show_figures(const md_cli *cli, const md_cli_figures *f)
@@ -67,8 +67,8 @@ static json_t *json_guesses(const md_stream_counts *c)
     json_t *o = json_object();
     for (int g = 0; o && g < MD_STREAM_N_GUESSES; g++)
         if (json_object_set_new(o, md_stream_guess_name((md_stream_guess)g),
-                                json_pack("{s:f, s:f}", "precision", share(c->guess_right[g], c->guess_named[g]),
-                                          "recall", share(c->guess_right[g], c->needed))) != 0) {
+                                json_pack("{s:f, s:f}", "precision", md_cli_share(c->guess_right[g], c->guess_named[g]),
+                                          "recall", md_cli_share(c->guess_right[g], c->needed))) != 0) {
             json_decref(o);
             o = NULL;
         }

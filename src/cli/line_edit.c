@@ -71,21 +71,13 @@ static int read_character(EditLine *edit, wchar_t *out)
     return 1;
 }
 
-/* $XDG_STATE_HOME/medley/history, with its folder; NULL if there is no home. */
+/* With its folder; NULL if there is no home. */
 static char *history_path(void)
 {
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    md_buf b = {0};
-    if (state && state[0] == '/')
-        md_buf_printf(&b, "%s/medley/history", state);
-    else if (home && home[0] == '/')
-        md_buf_printf(&b, "%s/.local/state/medley/history", home);
-    if (b.failed || !b.data) {
-        md_buf_done(&b);
-        return NULL;
-    }
-    md_cli_make_folders(b.data);
-    return b.data;
+    char *path = md_cli_user_path("XDG_STATE_HOME", ".local/state", "history");
+    if (path)
+        md_cli_make_folders(path);
+    return path;
 }
 
 static void open_history(md_line *l)

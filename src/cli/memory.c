@@ -65,6 +65,11 @@ static bool read_share(const char *text, float *out)
     return end != text && !*end && *out > 0.0f && *out <= 1.0f;
 }
 
+bool md_cli_is_exact(const md_cli *cli)
+{
+    return strcmp(md_opt_text(cli->options, MD_OPT_ON_MISS), "read") == 0;
+}
+
 md_status md_cli_on_miss(const md_cli *cli, const md_model *m, md_on_miss *out, float *share, md_error *err)
 {
     static const char *const words[] = {"read", "skip", "reroute"}; /* ORDER of md_on_miss */

@@ -431,8 +431,6 @@ static md_status measure(bencher *b, md_bench_result *r, double *sample, md_erro
     }
     count_stream(b, &r->stream);
     md_session_counters(b->session, &after);
-    r->on_miss_uses = r->stream.on_miss_uses;
-    r->on_miss_share = r->stream.on_miss_rows > 0 ? r->stream.on_miss_weight / (double)r->stream.on_miss_rows : 0.0;
     for (int p = 0; p < MD_STEP_N_PARTS; p++)
         r->part_seconds[p] = (after.part_seconds[p] - before.part_seconds[p]) / (tokens * r->repeat);
     return summarize(r, err);
