@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 
+from programs import write_program
+
 MORE = 64 << 20
 MODEL_BYTES = 1000 << 20
 
@@ -64,13 +66,6 @@ print('{"reader": "4 threads, direct", "in_flight": 1, "bytes_per_s": 200000}')
 print('{"reader": "4 threads, direct", "in_flight": 8, "bytes_per_s": 500000}')
 print('{"reader": "4 threads, buffered", "in_flight": 8, "bytes_per_s": 900000000}')
 '''
-
-
-def write_program(path, text):
-    with open(path, 'w') as f:
-        f.write(text)
-    os.chmod(path, 0o755)
-    return path
 
 
 class Case:

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 
+from programs import write_program
+
 FAKE_MEDLEY = '''#!/usr/bin/env python3
 import json
 turn = open({count!r}).read().count('m'); open({count!r}, 'a').write('m')
@@ -44,13 +46,6 @@ if '-gp' in a:
 print("a word first")
 print(json.dumps(rows))
 '''
-
-
-def write_program(path, text):
-    with open(path, 'w') as f:
-        f.write(text)
-    os.chmod(path, 0o755)
-    return path
 
 
 class Case:

@@ -2,17 +2,9 @@
  *
  * Tensors inside of tensors: found under their names, in the places of those that held them, each byte where it is said to be. */
 #include "bytes.h"
-#include "support/fixtures.h"
+#include "support/ok.h"
 
 enum { ROW = 128, ROWS = 3 };
-
-static md_error err;
-
-#define OK(x)                                    \
-    do {                                         \
-        if ((x) != MD_OK)                        \
-            fail_msg("%s: %s", #x, err.message); \
-    } while (0)
 
 /* a, I8 [128, 3] whose bytes are numbered, b. */
 static md_gguf *made(md_buf *b)

@@ -1,19 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Split GGUF files: any part opens the whole; parts that are missing, renamed or from elsewhere are named. */
-#include "support/fixtures.h"
+#include "support/ok.h"
 #include "support/scratch.h"
 
 #include "format/gguf.h"
 #include <string.h>
-
-static md_error err;
-
-#define OK(x)                                    \
-    do {                                         \
-        if ((x) != MD_OK)                        \
-            fail_msg("%s: %s", #x, err.message); \
-    } while (0)
 
 static const char *part_path(void **state, int no, int count)
 {

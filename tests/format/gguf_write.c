@@ -2,7 +2,7 @@
  *
  * The GGUF writer: what it writes the reader gives back, keys replaced in place, data counted to the byte, misuse and
  * full disks answered with an error and no file. */
-#include "support/fixtures.h"
+#include "support/ok.h"
 #include "support/scratch.h"
 
 #include "base/mem.h"
@@ -11,13 +11,6 @@
 #include <string.h>
 #include <sys/resource.h>
 
-static md_error err;
-
-#define OK(x)                                    \
-    do {                                         \
-        if ((x) != MD_OK)                        \
-            fail_msg("%s: %s", #x, err.message); \
-    } while (0)
 #define REFUSED(x, code_, words)                                               \
     do {                                                                       \
         const md_status refused_ = (x);                                        \

@@ -4,19 +4,11 @@
 #ifndef MD_TEST_SHAPE_MADE_H
 #define MD_TEST_SHAPE_MADE_H
 
-#include "support/fixtures.h"
+#include "support/ok.h"
 #include "support/scratch.h"
 
 #include "format/gguf.h"
 #include <medley/unstable/synth.h>
-
-static md_error err;
-
-#define OK(x)                                    \
-    do {                                         \
-        if ((x) != MD_OK)                        \
-            fail_msg("%s: %s", #x, err.message); \
-    } while (0)
 
 static md_gguf *make(void **state, const md_synth_spec *spec)
 {

@@ -2,41 +2,17 @@
  *
  * Packed files: the same model to whoever runs it, read or mapped; nothing that another program would take for a model; and
  * refused when damaged. */
+#include "shape/run_file.h"
 #include "support/scratch.h"
-#include "support/synth_model.h"
 
 #include <medley/shape.h>
 #include <stdio.h>
 
 enum { N = 40 };
 
-/* The logits of N tokens, as a hash. */
 static uint64_t run(const char *path, bool map)
 {
-    md_model *m;
-    md_session *s;
-    md_seq *q;
-    OK(md_model_open(path, &(md_model_args){.map = map, .n_threads = 2}, &m, err));
-    const int32_t n_vocab = md_model_get_info(m)->n_vocab;
-    md_session_args a;
-    md_session_args_default(m, &a);
-    a.n_positions = a.n_rows = a.n_logits = N;
-    a.n_threads = 2;
-    OK(md_session_new(m, &a, &s, err));
-    OK(md_seq_new(s, &q, err));
-    int32_t token[N];
-    md_seq *seq[N];
-    uint8_t want[N];
-    fill_tokens(token, N, n_vocab, 3);
-    for (int i = 0; i < N; i++)
-        seq[i] = q, want[i] = MD_WANT_LOGITS;
-    OK(md_decode(s, &(md_batch){.n = N, .token = token, .seq = seq, .want = want}, err));
-    uint64_t hash = 1;
-    for (int i = 0; i < N; i++)
-        hash = md_logits_hash(hash, md_step_logits(s, i), (size_t)n_vocab);
-    md_session_free(s);
-    md_model_close(m);
-    return hash;
+    return run_file(path, map, 0, N, N);
 }
 
 static void put_model(const char *path, const char *type, bool tied)

@@ -2,8 +2,8 @@
  *
  * Files packed for streaming: the same model as the plain and the packed one, however it is run; an expert of it is one aligned read; and
  * what its header says of places is believed only where it can be true. */
+#include "shape/run_file.h"
 #include "support/scratch.h"
-#include "support/synth_model.h"
 
 #include "expert/reads.h"
 #include "fault/models.h"
@@ -48,38 +48,9 @@ static md_pack_result pack(const char *from, const char *to, bool for_streaming)
     return r;
 }
 
-/* The logits of N tokens as a hash; slots: of a layer, 0 for resident experts. */
 static uint64_t run(const char *path, bool map, int32_t slots)
 {
-    md_model *m;
-    md_session *s;
-    md_seq *q;
-    const md_model_args open = {.map = map, .n_threads = 2, .stream = slots ? MD_STREAM_ALWAYS : MD_STREAM_NEVER};
-    OK(md_model_open(path, &open, &m, err));
-    assert_int_equal(md_model_streams(m), slots > 0);
-    const int32_t n_vocab = md_model_get_info(m)->n_vocab;
-    md_session_args a;
-    md_session_args_default(m, &a);
-    a.n_positions = a.n_rows = a.n_logits = N;
-    a.n_threads = 2;
-    a.most_slots = slots;
-    OK(md_session_new(m, &a, &s, err));
-    OK(md_seq_new(s, &q, err));
-    int32_t token[N];
-    md_seq *seq[N];
-    uint8_t want[N];
-    fill_tokens(token, N, n_vocab, 3);
-    for (int i = 0; i < N; i++)
-        seq[i] = q, want[i] = MD_WANT_LOGITS;
-    uint64_t hash = 1;
-    for (int at = 0; at < N; at += N / 3) {
-        OK(md_decode(s, &(md_batch){.n = N / 3, .token = token + at, .seq = seq, .want = want}, err));
-        for (int i = 0; i < N / 3; i++)
-            hash = md_logits_hash(hash, md_step_logits(s, i), (size_t)n_vocab);
-    }
-    md_session_free(s);
-    md_model_close(m);
-    return hash;
+    return run_file(path, map, slots, N, N / 3);
 }
 
 static void expect_everywhere(const char *path, uint64_t hash)
