@@ -22,6 +22,7 @@ typedef enum md_status {
     MD_ERR_LIMIT,       /* a stated limit was reached: context, batch, steps, output size */
     MD_ERR_CANCELLED,   /* a callback asked to stop */
     MD_ERR_INTERNAL,    /* a fault of our own */
+    MD_ERR_BUSY,        /* too much waits already: ask again later */
 } md_status;
 
 typedef struct md_error {

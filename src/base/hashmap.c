@@ -29,8 +29,9 @@ static inline void sip_round(uint64_t v[4])
     v[2] = rotl(v[2], 32);
 }
 
-static uint64_t sip_hash(const uint64_t key[2], const char *s, size_t n)
+uint64_t md_siphash(const uint64_t key[2], const void *bytes, size_t n)
 {
+    const unsigned char *s = bytes;
     uint64_t v[4] = {key[0] ^ 0x736f6d6570736575u, key[1] ^ 0x646f72616e646f6du, key[0] ^ 0x6c7967656e657261u,
                      key[1] ^ 0x7465646279746573u};
     uint64_t word;
@@ -43,7 +44,7 @@ static uint64_t sip_hash(const uint64_t key[2], const char *s, size_t n)
     }
     word = (uint64_t)n << 56;
     for (int shift = 0; at < n; at++, shift += 8)
-        word |= (uint64_t)(unsigned char)s[at] << shift;
+        word |= (uint64_t)s[at] << shift;
     v[3] ^= word;
     sip_round(v);
     v[0] ^= word;
@@ -53,16 +54,16 @@ static uint64_t sip_hash(const uint64_t key[2], const char *s, size_t n)
     return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
-/* ---- the table ---- */
-
-static void draw_seed(md_hashmap *m)
+void md_siphash_seed(uint64_t key[2])
 {
-    if (getrandom(m->seed, sizeof m->seed, GRND_NONBLOCK) == (ssize_t)sizeof m->seed)
+    if (getrandom(key, 2 * sizeof *key, GRND_NONBLOCK) == (ssize_t)(2 * sizeof *key))
         return;
     /* Early in the boot of a machine: addresses are drawn at random, too. */
-    m->seed[0] = (uint64_t)(uintptr_t)m->slot * 0x9e3779b97f4a7c15u;
-    m->seed[1] = (uint64_t)(uintptr_t)&m * 0xbf58476d1ce4e5b9u;
+    key[0] = (uint64_t)(uintptr_t)key * 0x9e3779b97f4a7c15u;
+    key[1] = (uint64_t)(uintptr_t)&key * 0xbf58476d1ce4e5b9u;
 }
+
+/* ---- the table ---- */
 
 /* Where the name is, or the empty slot where it belongs. The table is never full. */
 static struct md_hashmap_slot *probe(const md_hashmap *m, const char *name, size_t n, uint64_t hash)
@@ -92,7 +93,7 @@ bool md_hashmap_reserve(md_hashmap *m, size_t n)
     if (m->cap)
         memcpy(grown.seed, m->seed, sizeof grown.seed);
     else
-        draw_seed(&grown);
+        md_siphash_seed(grown.seed);
     for (size_t i = 0; i < m->cap; i++)
         if (m->slot[i].name)
             *probe(&grown, m->slot[i].name, m->slot[i].n, m->slot[i].hash) = m->slot[i];
@@ -105,7 +106,7 @@ size_t *md_hashmap_put(md_hashmap *m, const char *name, size_t n, size_t value, 
 {
     if (!md_hashmap_reserve(m, m->n + 1))
         return NULL;
-    const uint64_t hash = sip_hash(m->seed, name, n);
+    const uint64_t hash = md_siphash(m->seed, name, n);
     struct md_hashmap_slot *s = probe(m, name, n, hash);
     *added = !s->name;
     if (*added) {
@@ -119,7 +120,7 @@ const size_t *md_hashmap_get(const md_hashmap *m, const char *name, size_t n)
 {
     if (m->n == 0)
         return NULL;
-    const struct md_hashmap_slot *s = probe(m, name, n, sip_hash(m->seed, name, n));
+    const struct md_hashmap_slot *s = probe(m, name, n, md_siphash(m->seed, name, n));
     return s->name ? &s->value : NULL;
 }
 

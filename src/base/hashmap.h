@@ -12,6 +12,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* SipHash-1-3 of s[0..n) under a key. */
+uint64_t md_siphash(const uint64_t key[2], const void *s, size_t n);
+/* A key that nobody can know beforehand. */
+void md_siphash_seed(uint64_t key[2]);
+
 /* Starts as {0}. */
 typedef struct md_hashmap {
     struct md_hashmap_slot *slot; /* owned, [cap] */

@@ -18,6 +18,7 @@ const char *md_status_name(md_status s)
     case MD_ERR_LIMIT: return "limit";
     case MD_ERR_CANCELLED: return "cancelled";
     case MD_ERR_INTERNAL: return "internal";
+    case MD_ERR_BUSY: return "busy";
     }
     return "unknown";
 }

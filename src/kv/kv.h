@@ -45,6 +45,14 @@ int32_t md_kv_table_pages_needed(const md_kv_pool *p, const md_kv_table *t, int3
  * with nothing changed, when the pool has too few pages. */
 bool md_kv_table_extend(md_kv_pool *p, md_kv_table *t, int32_t length);
 
+/* For pages that a tree of prefixes holds (prefix.h). attach: the table, which ends at a page's border and has room, shares
+ * `page` and goes on for n of its positions. replace: its page i, a full one, becomes `page`, which holds the same bytes. */
+void md_kv_table_attach(md_kv_pool *p, md_kv_table *t, int32_t page, int32_t n);
+void md_kv_table_replace(md_kv_pool *p, md_kv_table *t, int32_t i, int32_t page);
+/* A page of the table's own behind those that it has, to be filled: its bytes, borrowed; NULL when the table or the pool is
+ * full. length stays as it is. */
+unsigned char *md_kv_table_append(md_kv_pool *p, md_kv_table *t);
+
 /* --- pages as bytes, for saving (save.c) --- */
 /* What a page holds and in which order. Raise it when that changes: saved pages of another layout are refused. */
 #define MD_KV_LAYOUT 1
@@ -52,6 +60,7 @@ size_t md_kv_pool_page_bytes(const md_kv_pool *p);
 int32_t md_kv_pages_of(int32_t length); /* pages that hold so many positions */
 /* The bytes of page i of a table, borrowed; i < md_kv_pages_of(length). */
 const unsigned char *md_kv_table_page(const md_kv_pool *p, const md_kv_table *t, int32_t i);
+const unsigned char *md_kv_pool_page(const md_kv_pool *p, int32_t page);
 /* t becomes `length` positions whose pages are bytes[0..pages * page bytes). False, with nothing changed, when t or the
  * pool has too few pages. */
 bool md_kv_table_fill(md_kv_pool *p, md_kv_table *t, int32_t length, const unsigned char *bytes);

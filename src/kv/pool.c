@@ -122,10 +122,18 @@ static int32_t page_take(md_kv_pool *p)
     return page;
 }
 
-static void page_drop(md_kv_pool *p, int32_t page)
+void md_kv_page_hold(md_kv_pool *p, int32_t page)
+{
+    if (++p->refs[page] == 2 && p->prefix)
+        md_kv_prefix_held(p->prefix, page);
+}
+
+void md_kv_page_drop(md_kv_pool *p, int32_t page)
 {
     if (--p->refs[page] == 0)
         p->free_list[p->n_free++] = page;
+    else if (p->refs[page] == 1 && p->prefix)
+        md_kv_prefix_held(p->prefix, page);
 }
 
 md_status md_kv_table_init(md_kv_table *t, int32_t capacity, md_error *err)
@@ -152,7 +160,7 @@ void md_kv_table_share(md_kv_pool *p, md_kv_table *dst, const md_kv_table *src)
 {
     const int32_t n_pages = pages_for(src->length);
     for (int32_t i = 0; i < n_pages; i++)
-        p->refs[src->page[i]]++;
+        md_kv_page_hold(p, src->page[i]);
     md_kv_table_trim(p, dst, 0);
     if (n_pages > 0)
         memcpy(dst->page, src->page, (size_t)n_pages * sizeof *dst->page);
@@ -164,9 +172,32 @@ void md_kv_table_trim(md_kv_pool *p, md_kv_table *t, int32_t length)
 {
     const int32_t keep = pages_for(length);
     while (t->n_pages > keep)
-        page_drop(p, t->page[--t->n_pages]);
+        md_kv_page_drop(p, t->page[--t->n_pages]);
     if (t->length > length)
         t->length = length;
+}
+
+void md_kv_table_attach(md_kv_pool *p, md_kv_table *t, int32_t page, int32_t n)
+{
+    md_kv_page_hold(p, page);
+    t->page[t->n_pages++] = page;
+    t->length += n;
+}
+
+void md_kv_table_replace(md_kv_pool *p, md_kv_table *t, int32_t i, int32_t page)
+{
+    md_kv_page_hold(p, page);
+    md_kv_page_drop(p, t->page[i]);
+    t->page[i] = page;
+}
+
+unsigned char *md_kv_table_append(md_kv_pool *p, md_kv_table *t)
+{
+    if (p->n_free == 0 || t->n_pages == t->capacity)
+        return NULL;
+    const int32_t page = page_take(p);
+    t->page[t->n_pages++] = page;
+    return p->memory + (size_t)page * p->page_bytes;
 }
 
 /* Is the page that the next position falls into one that others see too? */
@@ -189,7 +220,7 @@ bool md_kv_table_extend(md_kv_pool *p, md_kv_table *t, int32_t length)
         int32_t *page = &t->page[t->length / MD_TILE];
         const int32_t fresh = page_take(p);
         memcpy(p->memory + (size_t)fresh * p->page_bytes, p->memory + (size_t)*page * p->page_bytes, p->page_bytes);
-        page_drop(p, *page);
+        md_kv_page_drop(p, *page);
         *page = fresh;
         p->copies++;
     }

@@ -22,6 +22,11 @@ const unsigned char *md_kv_table_page(const md_kv_pool *p, const md_kv_table *t,
     return p->memory + (size_t)t->page[i] * p->page_bytes;
 }
 
+const unsigned char *md_kv_pool_page(const md_kv_pool *p, int32_t page)
+{
+    return p->memory + (size_t)page * p->page_bytes;
+}
+
 /* Pages of t that nobody else holds: those it gives back when it is emptied. */
 static int32_t own_pages(const md_kv_pool *p, const md_kv_table *t)
 {

@@ -205,7 +205,9 @@ size_t md_scratch_plan(const md_model *m, const md_session_args *args, md_scratc
     take_guess(&p, m, args, s);
     take_routers(&p, m, args, s);
     s->logits = floats(&p, sp->output.data && !args->hidden_only ? (int64_t)args->n_logits * sp->n_vocab : 0);
-    s->hidden = floats(&p, (int64_t)args->n_logits * d);
+    s->walk_x = floats(&p, (int64_t)args->n_walk * d);
+    s->walk_token = ints(&p, args->n_walk);
+    s->hidden = floats(&p, (int64_t)args->n_hidden * d);
     s->row = take(&p, t, sizeof *s->row);
     s->block = take(&p, t, sizeof *s->block);
     s->first_row = ints(&p, t);

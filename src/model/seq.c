@@ -4,6 +4,7 @@
 #include "model/session.h"
 
 #include "base/status.h"
+#include "model/walk.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -34,7 +35,7 @@ static md_status seq_make(md_session *s, const char *what, md_seq **out, md_erro
     md_seq *q = md_calloc(1, sizeof(md_snapshot)); /* a snapshot is a sequence under another name */
     if (!q)
         return md_fail_memory(err, what);
-    const int32_t pages = (s->args.n_positions + MD_TILE - 1) / MD_TILE;
+    const int32_t pages = (s->args.n_context + MD_TILE - 1) / MD_TILE;
     md_status status = md_kv_table_init(&q->table, pages, err);
     if (status == MD_OK)
         status = take_state(q, s->model->spec.state_floats, err);
@@ -77,16 +78,17 @@ md_status md_seq_new(md_session *s, md_seq **out, md_error *err)
     return seq_make(s, "a sequence", out, err);
 }
 
-static md_status not_stepping(const md_session *s, md_error *err)
+static md_status not_stepping(const md_seq *q, md_error *err)
 {
-    MD_FAIL_IF(s->stepping, MD_ERR_ARGUMENT, "a step is under way in this session: finish or abandon it first");
+    MD_FAIL_IF(q->session->stepping || q->walking, MD_ERR_ARGUMENT,
+               "a step is under way in this session: finish or abandon it first");
     return MD_OK;
 }
 
 md_status md_seq_fork(const md_seq *q, md_seq **out, md_error *err)
 {
     *out = NULL;
-    MD_TRY(not_stepping(q->session, err));
+    MD_TRY(not_stepping(q, err));
     md_seq *fork;
     MD_TRY(seq_make(q->session, "a sequence", &fork, err));
     const md_status status = seq_copy(fork, q, err);
@@ -100,7 +102,7 @@ md_status md_seq_fork(const md_seq *q, md_seq **out, md_error *err)
 
 md_status md_seq_trim(md_seq *q, int32_t n, md_error *err)
 {
-    MD_TRY(not_stepping(q->session, err));
+    MD_TRY(not_stepping(q, err));
     MD_FAIL_IF(n < 0 || n > q->table.length, MD_ERR_ARGUMENT, "cannot trim a sequence of %d positions to %d",
                q->table.length, n);
     const int64_t state = q->session->model->spec.state_floats;
@@ -123,6 +125,8 @@ void md_seq_free(md_seq *q)
     if (!q)
         return;
     md_session *s = q->session;
+    if (q->walking)
+        md_walk_abandon(q->walking);
     if (s->stepping && q->pending > 0)
         md_step_abandon(s);
     if (q->prev)
@@ -153,7 +157,7 @@ md_status md_seq_snapshot(const md_seq *q, md_snapshot **out, md_error *err)
 
 md_status md_seq_restore(md_seq *q, const md_snapshot *snap, md_error *err)
 {
-    MD_TRY(not_stepping(q->session, err));
+    MD_TRY(not_stepping(q, err));
     MD_FAIL_IF(snap->seq.session != q->session, MD_ERR_ARGUMENT, "the snapshot is another session's");
     return seq_copy(q, &snap->seq, err);
 }
@@ -201,7 +205,7 @@ static bool has_long_rope(const md_session *s)
 {
     for (int32_t i = 0; i < s->model->spec.n_rope; i++) {
         const md_rope_spec *r = &s->model->spec.rope[i];
-        if (r->freq_long != r->freq && s->args.n_positions > r->ctx_short)
+        if (r->freq_long != r->freq && s->args.n_context > r->ctx_short)
             return true;
     }
     return false;

@@ -156,7 +156,7 @@ md_status md_seq_save(const md_seq *q, const md_seq_save_args *args, const char 
 {
     static const md_seq_save_args nothing;
     const md_seq_save_args *a = args ? args : &nothing;
-    MD_FAIL_IF(q->session->stepping, MD_ERR_ARGUMENT,
+    MD_FAIL_IF(q->session->stepping || q->walking, MD_ERR_ARGUMENT,
                "a step is under way in this session: finish or abandon it first");
     MD_FAIL_IF(q->adapter, MD_ERR_UNSUPPORTED, "a sequence with an adapter cannot be saved");
     MD_FAIL_IF(
@@ -309,7 +309,8 @@ static md_status check_same(const md_seq *q, const md_saved *s, md_error *err)
 md_status md_seq_load(md_seq *q, const md_saved *s, md_error *err)
 {
     md_session *session = q->session;
-    MD_FAIL_IF(session->stepping, MD_ERR_ARGUMENT, "a step is under way in this session: finish or abandon it first");
+    MD_FAIL_IF(session->stepping || q->walking, MD_ERR_ARGUMENT,
+               "a step is under way in this session: finish or abandon it first");
     MD_TRY(check_same(q, s, err));
     MD_FAIL_IF(!md_kv_table_fill(session->kv, &q->table, (int32_t)s->h.length, s->pages), MD_ERR_LIMIT,
                "'%s' has %u positions, but the context has no room for them: give more context", s->path, s->h.length);

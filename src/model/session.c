@@ -61,12 +61,19 @@ static md_status settle(const md_model *m, const md_session_args *args, md_sessi
         out->n_threads = md_sys_default_threads();
     MD_TRY(check_range("the number of threads", out->n_threads, 1, MD_POOL_MAX_THREADS, err));
     MD_TRY(check_range("the context", out->n_positions, 1, MAX_POSITIONS, err));
+    MD_TRY(check_range("the context of a sequence", out->n_context, 0, out->n_positions, err));
+    if (out->n_context == 0)
+        out->n_context = out->n_positions;
     const int32_t limit = m->spec.ctx_limit;
-    MD_FAIL_IF(limit > 0 && out->n_positions > limit, MD_ERR_UNSUPPORTED,
+    MD_FAIL_IF(limit > 0 && out->n_context > limit, MD_ERR_UNSUPPORTED,
                "a context of %d is more than the %d positions for which this version computes what the model means",
-               out->n_positions, limit);
+               out->n_context, limit);
     MD_TRY(check_range("the number of rows of a step", out->n_rows, 1, MAX_ROWS, err));
     MD_TRY(check_range("the number of logits rows", out->n_logits, 1, out->n_rows, err));
+    if (out->n_hidden == 0)
+        out->n_hidden = out->n_logits;
+    MD_TRY(check_range("the number of rows with hidden states", out->n_hidden, out->n_logits, out->n_rows, err));
+    MD_TRY(check_range("the number of tokens that go layer by layer", out->n_walk, 0, out->n_context, err));
     MD_TRY(check_range("the number of sequences", out->n_sequences, 1, 1 << 20, err));
     MD_TRY(check_range("the KV type", out->kv_type, MD_KV_F32, MD_KV_Q8_0, err));
     MD_TRY(check_range("reading ahead", out->read_ahead, MD_READ_AHEAD_AUTO, MD_READ_AHEAD_ALWAYS, err));

@@ -93,7 +93,9 @@ typedef struct md_scratch {
     float *weight;               /* (n_layer, T, K) */
     md_expert_scratch experts;
     float *cs;                    /* (T, n_rot / 2, 2) cosines and sines of the rope under way */
-    float *logits, *hidden;       /* (n_logits, N), (n_logits, D) */
+    float *walk_x;                /* (n_walk, D) the residual stream of a walk, and its tokens */
+    int32_t *walk_token;          /* (n_walk) */
+    float *logits, *hidden;       /* (n_logits, N), (n_hidden, D) */
     md_row *row;                  /* (T) */
     md_row_block *block;          /* (T) */
     int32_t *first_row;           /* (T) of each sequence of the step */
@@ -104,6 +106,7 @@ struct md_seq {
     md_session *session; /* borrowed */
     md_kv_table table;
     int32_t pending, last_row; /* rows of the step under way; the last of them so far */
+    struct md_walk *walking;   /* borrowed: the walk that it is on, or NULL */
     float *states;             /* (2, state_floats), owned: what recurrent layers remember; or NULL */
     float *state, *next_state; /* halves of it: now, and after the step */
     uint8_t *mask;             /* (n_layer, E) md_expert_state, owned; NULL: all normal */
@@ -161,6 +164,14 @@ void md_session_teach(md_session *s, int32_t layer, const int32_t *expert, const
 /* A place for what lives as long as the session; free_fn runs on it when the session goes. */
 void **md_session_slot(md_session *s, void (*free_fn)(void *));
 md_session *md_seq_session(const md_seq *q);
+
+/* Parts of a step: blocks of rows, their embeddings, a layer (false: an expert could not be read), the error of that, and what rows
+ * asked for after the last layer. */
+void md_step_cut_blocks(md_session *s);
+void md_step_embed(md_session *s, const md_batch *b);
+bool md_step_layer(md_session *s, int32_t layer);
+md_status md_step_lost(const md_session *s, int32_t layer, md_error *err);
+void md_step_outputs(md_session *s);
 
 /* Parts of a layer; they read and write session scratch. A mixer leaves its output in y; it reads what h holds. */
 void md_step_attention(md_session *s, int32_t layer);

@@ -20,10 +20,11 @@ static md_status check_rows(md_session *s, const md_batch *b, md_error *err)
                "a batch needs sequences, and either tokens or embeddings");
     const bool logits = sp->output.data && !s->args.hidden_only;
     const uint8_t usual = logits ? MD_WANT_LOGITS : MD_WANT_HIDDEN;
-    int32_t n_out = 0;
+    int32_t n_logits = 0, n_hidden = 0;
     for (int32_t i = 0; i < b->n; i++) {
         md_seq *q = b->seq[i];
         MD_FAIL_IF(!q || q->session != s, MD_ERR_ARGUMENT, "row %d has no sequence of this session", i);
+        MD_FAIL_IF(q->walking, MD_ERR_ARGUMENT, "the prompt of row %d's sequence is on its way layer by layer", i);
         MD_FAIL_IF(b->token && (b->token[i] < 0 || b->token[i] >= sp->n_vocab), MD_ERR_ARGUMENT,
                    "row %d has token %d; the vocabulary has 0 to %d", i, b->token[i], sp->n_vocab - 1);
         const int32_t pos = q->table.length + q->pending;
@@ -43,12 +44,18 @@ static md_status check_rows(md_session *s, const md_batch *b, md_error *err)
                    sp->output.data ? "session" : "model has no output matrix: it");
         md_row *r = &s->s.row[i];
         *r = (md_row){.seq = q, .pos = pos, .token = b->token ? b->token[i] : -1, .want = want, .slot = -1, .next = -1};
-        if (want & (MD_WANT_LOGITS | MD_WANT_HIDDEN))
-            r->slot = n_out++;
+        if (want & MD_WANT_LOGITS)
+            r->slot = n_logits++;
+        else if (want & MD_WANT_HIDDEN)
+            r->slot = n_hidden++;
         q->pending++;
     }
-    MD_FAIL_IF(n_out > s->args.n_logits, MD_ERR_ARGUMENT, "%d rows want logits; this session gives at most %d a step",
-               n_out, s->args.n_logits);
+    MD_FAIL_IF(n_logits > (logits ? s->args.n_logits : 0) || n_logits + n_hidden > s->args.n_hidden, MD_ERR_ARGUMENT,
+               "%d rows want logits and %d hidden states only; this session gives at most %d a step, and %d of both",
+               n_logits, n_hidden, s->args.n_logits, s->args.n_hidden);
+    for (int32_t i = 0; i < b->n; i++) /* rows with logits come first, so that theirs is one product */
+        if (s->s.row[i].slot >= 0 && !(s->s.row[i].want & MD_WANT_LOGITS))
+            s->s.row[i].slot += n_logits;
     return MD_OK;
 }
 
@@ -63,9 +70,13 @@ static md_status take_pages(md_session *s, md_error *err)
             needed += md_kv_table_pages_needed(s->kv, &q->table, length);
             longest = length > longest ? length : longest;
         }
-    MD_FAIL_IF(needed > md_kv_pool_free_pages(s->kv) || longest > s->args.n_positions, MD_ERR_LIMIT,
+    MD_FAIL_IF(longest > s->args.n_context, MD_ERR_LIMIT,
                "the context is full: %d positions are set aside (--ctx), and this step needs position %d",
-               s->args.n_positions, longest - 1);
+               s->args.n_context, longest - 1);
+    MD_FAIL_IF(
+        needed > md_kv_pool_free_pages(s->kv), MD_ERR_LIMIT,
+        "the KV cache is full: of %d positions that sequences share (--ctx), %d are free, and this step needs %lld more",
+        s->args.n_positions, md_kv_pool_free_pages(s->kv) * MD_TILE, (long long)needed * MD_TILE);
     for (md_seq *q = s->first; q; q = q->next)
         if (q->pending > 0 && !md_kv_table_extend(s->kv, &q->table, q->table.length + q->pending))
             return md_fail(err, MD_ERR_INTERNAL, "KV pages ran out although they were counted");
@@ -86,7 +97,7 @@ static void chain_rows(md_session *s)
     }
 }
 
-static void cut_blocks(md_session *s)
+void md_step_cut_blocks(md_session *s)
 {
     s->n_blocks = 0;
     for (int32_t i = 0; i < s->n_rows; i++) {
@@ -134,6 +145,12 @@ static void embed_items(void *ctx, int64_t first, int64_t last, int thread)
     }
 }
 
+void md_step_embed(md_session *s, const md_batch *b)
+{
+    embed_job j = {.s = s, .b = b};
+    md_pool_run(s->pool, b->n, 8, embed_items, &j);
+}
+
 static void clear_pending(md_session *s)
 {
     for (md_seq *q = s->first; q; q = q->next)
@@ -156,10 +173,9 @@ md_status md_step_begin(md_session *s, const md_batch *b, md_error *err)
     s->rope_ready = -1;
     s->stepping = true;
     s->part_began = md_sys_seconds();
-    cut_blocks(s);
+    md_step_cut_blocks(s);
     chain_rows(s);
-    embed_job j = {.s = s, .b = b};
-    md_pool_run(s->pool, b->n, 8, embed_items, &j);
+    md_step_embed(s, b);
     md_step_token_layers(s, b->token);
     md_step_part_end(s, MD_STEP_OTHER);
     return MD_OK;
@@ -181,32 +197,36 @@ void md_step_abandon(md_session *s)
 /* ---- advance ---- */
 
 /* Normed last states and logits of the rows that asked, gathered side by side. */
-static void finish(md_session *s)
+void md_step_outputs(md_session *s)
 {
     const md_spec *sp = &s->model->spec;
     const int64_t d = sp->n_embd;
-    int64_t n = 0;
-    bool logits = false;
+    int64_t n = 0, n_logits = 0;
     for (int32_t i = 0; i < s->n_rows; i++) {
         const md_row *r = &s->s.row[i];
         if (r->slot < 0)
             continue;
-        memcpy(s->s.h + n * d, s->s.x + i * d, (size_t)d * sizeof *s->s.h);
-        logits |= (r->want & MD_WANT_LOGITS) != 0;
+        memcpy(s->s.h + r->slot * d, s->s.x + i * d, (size_t)d * sizeof *s->s.h);
+        n_logits += (r->want & MD_WANT_LOGITS) != 0;
         n++;
     }
     if (n > 0)
         md_norm_rows(&s->ops, &sp->out_norm, s->s.h, s->s.hidden, n, d);
     md_step_part_end(s, MD_STEP_OTHER);
-    if (logits) {
-        md_rows_set(&s->s.in, s->s.hidden, n, d);
+    if (n_logits > 0) {
+        md_rows_set(&s->s.in, s->s.hidden, n_logits, d);
         md_matmul(&s->ops, &sp->output, &s->s.in, s->s.logits, sp->n_vocab);
         if (sp->logit_scale != 1.0f)
-            s->ops.kern->scale(s->s.logits, sp->logit_scale, n * sp->n_vocab);
+            s->ops.kern->scale(s->s.logits, sp->logit_scale, n_logits * sp->n_vocab);
         if (sp->logit_softcap != 0.0f)
-            s->ops.kern->softcap(s->s.logits, n * sp->n_vocab, sp->logit_softcap);
+            s->ops.kern->softcap(s->s.logits, n_logits * sp->n_vocab, sp->logit_softcap);
     }
     md_step_part_end(s, MD_STEP_OUTPUT);
+}
+
+static void finish(md_session *s)
+{
+    md_step_outputs(s);
     for (md_seq *q = s->first; q; q = q->next) {
         if (q->pending > 0 && q->state) {
             float *now = q->next_state;
@@ -253,9 +273,10 @@ static void run_mixer(md_session *s, const md_layer *l, int32_t layer)
     }
 }
 
-static bool run_layer(md_session *s, int32_t layer)
+bool md_step_layer(md_session *s, int32_t layer)
 {
     const md_spec *sp = &s->model->spec;
+    md_observe_rows(s, MD_POINT_LAYER_IN, layer, s->s.x);
     const md_layer *l = &sp->layer[layer];
     const int64_t n = s->n_rows, d = sp->n_embd;
     if (l->ffn.route_early || l->ffn.routed_early || l->attn.again_norm.kind != MD_NORM_NONE)
@@ -280,6 +301,12 @@ static bool run_layer(md_session *s, int32_t layer)
     return true;
 }
 
+md_status md_step_lost(const md_session *s, int32_t layer, md_error *err)
+{
+    return md_fail(err, MD_ERR_IO, "an expert of layer %d could not be read: %s", layer,
+                   s->streamed ? md_streamed_error(s->streamed) : "it is not there");
+}
+
 md_status md_step_advance(md_session *s, int32_t n_layers, bool *done, md_error *err)
 {
     *done = false;
@@ -294,11 +321,9 @@ md_status md_step_advance(md_session *s, int32_t n_layers, bool *done, md_error 
             s->next_layer += skipped - 1;
             continue;
         }
-        md_observe_rows(s, MD_POINT_LAYER_IN, s->next_layer, s->s.x);
-        if (!run_layer(s, s->next_layer)) {
+        if (!md_step_layer(s, s->next_layer)) {
             md_step_abandon(s);
-            return md_fail(err, MD_ERR_IO, "an expert of layer %d could not be read: %s", s->next_layer,
-                           s->streamed ? md_streamed_error(s->streamed) : "it is not there");
+            return md_step_lost(s, s->next_layer, err);
         }
         if (recursion)
             md_step_round_end(s, s->next_layer);

@@ -361,7 +361,7 @@ static void turn_angles(md_session *s, attention_job *j, int32_t rope)
     if (rope < 0)
         return;
     j->rope = &s->model->spec.rope[rope];
-    j->freq = s->args.n_positions > j->rope->ctx_short ? j->rope->freq_long : j->rope->freq;
+    j->freq = s->args.n_context > j->rope->ctx_short ? j->rope->freq_long : j->rope->freq;
     if (s->rope_ready == rope)
         return;
     md_pool_run(s->pool, s->n_rows, 4, angle_items, j);

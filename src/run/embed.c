@@ -7,8 +7,8 @@
 #include "base/mem.h"
 #include "base/status.h"
 #include "model/session.h"
+#include "run/pooled.h"
 
-#include <math.h>
 #include <string.h>
 
 /* Texts of a step, and rows, in the sessions that this file describes. */
@@ -19,16 +19,14 @@ typedef struct embedding {
     md_session *session;
     const md_embed_input *in;
     size_t n_in;
-    md_embed_args args;   /* with the pooling resolved */
-    int32_t width;        /* floats of a vector */
+    md_embed_args args;
+    md_pooled pooled;     /* the text under way; owns sum */
     int32_t n_rows;       /* most rows of a step: what it takes and may give hidden states of */
     md_seq **seq;         /* owned, [n_seqs]: empty between steps */
     int32_t n_seqs, cap;  /* sequences made; most that there may be */
     int32_t *token;       /* owned, [n_rows] */
     md_seq **row_seq;     /* owned, [n_rows] */
     uint8_t *want;        /* owned, [n_rows] */
-    double *sum;          /* owned, [width]: of the text under way */
-    float *out;           /* where the next vector goes */
     uint64_t done, total; /* tokens */
 } embedding;
 
@@ -47,14 +45,10 @@ void md_embed_session_args(const md_model *m, int32_t longest, md_session_args *
         args->n_positions = m->spec.ctx_limit;
 }
 
-static md_pooling resolve(const md_model *m, md_pooling p)
-{
-    return p == MD_POOLING_MODEL ? m->info.pooling : p;
-}
-
 size_t md_embed_count(const md_model *m, const md_embed_input *in, md_pooling pooling)
 {
-    return resolve(m, pooling) == MD_POOLING_NONE ? in->n : 1;
+    const md_pooling p = pooling == MD_POOLING_MODEL ? m->info.pooling : pooling;
+    return p == MD_POOLING_NONE ? in->n : 1;
 }
 
 /* ---- checks, before anything runs ---- */
@@ -81,7 +75,7 @@ static md_status check_input(const embedding *e, size_t i, md_error *err)
         "text %zu of %zu has %zu tokens, which this model takes in one step, but the session's steps have %d rows",
         i + 1, e->n_in, in->n, e->n_rows);
     const int32_t room = md_session_free_positions(e->session);
-    MD_FAIL_IF(in->n > (size_t)room || in->n > (size_t)e->session->args.n_positions, MD_ERR_LIMIT,
+    MD_FAIL_IF(in->n > (size_t)room || in->n > (size_t)e->session->args.n_context, MD_ERR_LIMIT,
                "text %zu of %zu has %zu tokens, but only %d positions are free in the session", i + 1, e->n_in, in->n,
                room);
     return MD_OK;
@@ -94,15 +88,10 @@ static md_status prepare(embedding *e, const md_embed_args *args, md_error *err)
         e->args = *args;
     else
         e->args.pooling = MD_POOLING_MODEL;
-    e->args.pooling = resolve(s->model, e->args.pooling);
-    MD_FAIL_IF(e->args.pooling < MD_POOLING_NONE || e->args.pooling > MD_POOLING_RANK, MD_ERR_ARGUMENT,
-               "there is no pooling %d", (int)e->args.pooling);
-    MD_FAIL_IF(
-        e->args.pooling == MD_POOLING_RANK, MD_ERR_UNSUPPORTED,
-        "pooling 'rank' is scores of a classifier over pairs of texts, which this version does not compute: ask for "
-        "none, mean, cls or last");
-    e->width = s->model->spec.n_embd;
-    e->n_rows = s->args.n_rows < s->args.n_logits ? s->args.n_rows : s->args.n_logits;
+    MD_TRY(md_pooled_resolve(s->model, e->args.pooling, &e->pooled.pooling, err));
+    e->pooled.raw = e->args.raw;
+    e->pooled.width = s->model->spec.n_embd;
+    e->n_rows = s->args.n_hidden;
     e->cap = s->args.n_sequences - s->n_seqs;
     e->cap = e->cap < e->n_rows ? e->cap : e->n_rows;
     MD_FAIL_IF(e->cap < 1, MD_ERR_LIMIT, "all %d sequences of the session are in use", s->args.n_sequences);
@@ -114,57 +103,18 @@ static md_status prepare(embedding *e, const md_embed_args *args, md_error *err)
     e->token = md_calloc((size_t)e->n_rows, sizeof *e->token);
     e->row_seq = md_calloc((size_t)e->n_rows, sizeof(md_seq *));
     e->want = md_calloc((size_t)e->n_rows, 1);
-    e->sum = md_calloc((size_t)e->width, sizeof *e->sum);
-    return e->seq && e->token && e->row_seq && e->want && e->sum ? MD_OK : md_fail_memory(err, "vectors of texts");
-}
-
-/* ---- pooling ---- */
-
-/* sum, times 1 / n, as the next vector. */
-static md_status put(embedding *e, size_t n, md_error *err)
-{
-    double squares = 0.0;
-    for (int32_t j = 0; j < e->width; j++) {
-        e->sum[j] /= (double)n;
-        squares += e->sum[j] * e->sum[j];
-    }
-    MD_FAIL_IF(!(squares < INFINITY), MD_ERR_FORMAT,
-               "a hidden state is not a number or out of bounds: the model's weights are broken");
-    const double length = e->args.raw || squares == 0.0 ? 1.0 : sqrt(squares);
-    for (int32_t j = 0; j < e->width; j++)
-        e->out[j] = (float)(e->sum[j] / length);
-    e->out += e->width;
-    return MD_OK;
-}
-
-static bool counts(const embedding *e, size_t position, size_t n)
-{
-    switch (e->args.pooling) {
-    case MD_POOLING_CLS: return position == 0;
-    case MD_POOLING_LAST: return position == n - 1;
-    default: return true;
-    }
+    e->pooled.sum = md_calloc((size_t)e->pooled.width, sizeof *e->pooled.sum);
+    return e->seq && e->token && e->row_seq && e->want && e->pooled.sum ? MD_OK
+                                                                        : md_fail_memory(err, "vectors of texts");
 }
 
 /* The rows [row, row + n) of the step are text i from position `first` on. */
 static md_status pool_rows(embedding *e, size_t i, size_t first, int32_t row, int32_t n, md_error *err)
 {
-    const size_t all = e->in[i].n, end = first + (size_t)n;
-    const bool each = e->args.pooling == MD_POOLING_NONE;
-    for (size_t p = first; p < end; p++) {
-        if (p == 0 || each)
-            memset(e->sum, 0, (size_t)e->width * sizeof *e->sum);
-        if (!counts(e, p, all))
-            continue;
-        const float *hidden = md_step_hidden(e->session, row + (int32_t)(p - first));
-        for (int32_t j = 0; j < e->width; j++)
-            e->sum[j] += (double)hidden[j];
-        if (each)
-            MD_TRY(put(e, 1, err));
-    }
-    if (end < all || each)
-        return MD_OK;
-    return put(e, e->args.pooling == MD_POOLING_MEAN ? all : 1, err);
+    e->pooled.n = e->in[i].n;
+    for (int32_t k = 0; k < n; k++)
+        MD_TRY(md_pooled_add(&e->pooled, first + (size_t)k, md_step_hidden(e->session, row + k), err));
+    return MD_OK;
 }
 
 /* ---- steps ---- */
@@ -172,11 +122,12 @@ static md_status pool_rows(embedding *e, size_t i, size_t first, int32_t row, in
 static void add_rows(embedding *e, size_t i, size_t first, md_seq *q, int32_t row, int32_t n)
 {
     const md_embed_input *in = &e->in[i];
+    e->pooled.n = in->n;
     for (int32_t k = 0; k < n; k++) {
         const size_t p = first + (size_t)k;
         e->token[row + k] = in->token[p];
         e->row_seq[row + k] = q;
-        e->want[row + k] = counts(e, p, in->n) ? MD_WANT_HIDDEN : 0;
+        e->want[row + k] = md_pooled_counts(&e->pooled, p) ? MD_WANT_HIDDEN : 0;
     }
 }
 
@@ -253,7 +204,7 @@ static md_status run(embedding *e, md_error *err)
 md_status md_embed(md_session *s, const md_embed_input *in, size_t n, const md_embed_args *args, float *out,
                    md_error *err)
 {
-    embedding e = {.session = s, .in = in, .n_in = n, .out = out};
+    embedding e = {.session = s, .in = in, .n_in = n, .pooled = {.out = out}};
     md_status status = prepare(&e, args, err);
     if (status == MD_OK)
         status = run(&e, err);
@@ -263,6 +214,6 @@ md_status md_embed(md_session *s, const md_embed_input *in, size_t n, const md_e
     md_free(e.token);
     md_free((void *)e.row_seq);
     md_free(e.want);
-    md_free(e.sum);
+    md_free(e.pooled.sum);
     return status;
 }

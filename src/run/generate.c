@@ -9,8 +9,8 @@
 #include "base/status.h"
 #include "base/sys.h"
 #include "model/session.h"
+#include "run/answer.h"
 #include "run/sample.h"
-#include "run/stop.h"
 
 #include <string.h>
 
@@ -28,13 +28,9 @@ typedef struct generation {
     md_session *session;
     md_seq *q;
     const md_generate_args *args;
-    const md_tokenizer *tokenizer; /* NULL: tokens only, no text */
-    md_detok *detok;               /* owned; NULL without a tokenizer */
     generate_state *state;
     const float *logits; /* of the last row */
-    size_t n_vocab;
-    size_t max_tokens;
-    md_stop stop;
+    md_answer answer;
     md_generate_result result;
 } generation;
 
@@ -111,7 +107,7 @@ static size_t room_of(const md_seq *q)
         room -= MD_TILE * (int64_t)md_kv_table_pages_needed(s->kv, &q->table, (int32_t)length + 1);
         room = room < 0 ? 0 : room + MD_TILE - in_page;
     }
-    const int64_t most = s->args.n_positions - length;
+    const int64_t most = s->args.n_context - length;
     return (size_t)(room < most ? room : most);
 }
 
@@ -165,40 +161,6 @@ static md_status run_prompt(generation *g, bool *go_on, md_error *err)
 
 /* ---- answer ---- */
 
-static md_finish finish_of(md_stop_verdict v, md_finish otherwise)
-{
-    return v == MD_STOP_FOUND ? MD_FINISH_STOP : v == MD_STOP_REFUSED ? MD_FINISH_CANCELLED : otherwise;
-}
-
-static md_status show(generation *g, int32_t token, md_stop_verdict *verdict, md_error *err)
-{
-    *verdict = MD_STOP_GO_ON;
-    /* Vocabularies may be padded beyond the tokenizer's: such tokens have no text. */
-    if (!g->detok || token >= md_tokenizer_size(g->tokenizer))
-        return MD_OK;
-    const char *text;
-    size_t n;
-    MD_TRY(md_detok_push(g->detok, token, &text, &n, err));
-    *verdict = md_stop_feed(&g->stop, text, n);
-    return MD_OK;
-}
-
-/* The answer is over for the reason `finish`: shows what is still held back, which may complete a stop string. */
-static md_status show_rest(generation *g, md_finish finish, md_error *err)
-{
-    md_stop_verdict verdict = MD_STOP_GO_ON;
-    if (g->detok) {
-        const char *text;
-        size_t n;
-        MD_TRY(md_detok_finish(g->detok, &text, &n, err));
-        verdict = md_stop_feed(&g->stop, text, n);
-        if (verdict == MD_STOP_GO_ON)
-            verdict = md_stop_finish(&g->stop);
-    }
-    g->result.finish = finish_of(verdict, finish);
-    return MD_OK;
-}
-
 static md_status append_token(generation *g, int32_t token, bool *full, md_error *err)
 {
     const md_batch b = {.n = 1, .token = &token, .seq = &g->q};
@@ -211,65 +173,22 @@ static md_status append_token(generation *g, int32_t token, bool *full, md_error
     return MD_OK;
 }
 
-/* The next token. *done: by the constraint there is none. */
-static md_status choose(generation *g, int32_t *token, bool *done, md_error *err)
-{
-    const md_generate_args *a = g->args;
-    const int32_t pos = md_seq_length(g->q) - 1;
-    *done = a->constraint && md_constraint_must_end(a->constraint);
-    if (!a->constraint || *done)
-        return *done ? MD_OK : md_sample(a->sampler, g->logits, pos, token, err);
-    const uint32_t *mask = md_constraint_mask(a->constraint);
-    bool any = false;
-    for (size_t i = 0; i < (g->n_vocab + 31) / 32 && !any; i++)
-        any = mask[i] != 0;
-    const bool limited = md_constraint_limited(a->constraint);
-    MD_FAIL_IF(
-        !any, limited ? MD_ERR_LIMIT : MD_ERR_FORMAT,
-        limited ? "after %d tokens of the answer the grammar goes on only beyond its limits on depth or "
-                  "alternatives: make it simpler"
-                : "after %d tokens of the answer the grammar allows none of the model's tokens: its vocabulary lacks "
-                  "a character that the grammar asks for",
-        (int)g->state->n);
-    return md_sample_masked(a->sampler, g->logits, mask, pos, token, err);
-}
-
-/* Does this token end the answer? With a constraint it always does: it was allowed only where the grammar may end. */
-static bool ends(const generation *g, int32_t token)
-{
-    return g->tokenizer && (!g->args->ignore_eog || g->args->constraint) && md_token_is_eog(g->tokenizer, token);
-}
-
 static md_status run_answer(generation *g, md_error *err)
 {
-    const md_generate_args *a = g->args;
     generate_state *st = g->state;
+    md_answer *a = &g->answer;
     for (;;) {
-        g->result.logits_hash = md_logits_hash(g->result.logits_hash, g->logits, g->n_vocab);
-        if (st->n == g->max_tokens)
-            return show_rest(g, MD_FINISH_LENGTH, err);
-        int32_t token = -1;
-        bool done;
-        MD_TRY(choose(g, &token, &done, err));
-        if (done || ends(g, token))
-            return show_rest(g, done ? MD_FINISH_GRAMMAR : MD_FINISH_EOG, err);
-        if (a->constraint)
-            MD_TRY(md_constraint_accept(a->constraint, token, err));
-        md_sampler_accept(a->sampler, token);
-        st->token[st->n++] = token;
-        md_stop_verdict verdict;
-        MD_TRY(show(g, token, &verdict, err));
-        if (verdict != MD_STOP_GO_ON) {
-            g->result.finish = finish_of(verdict, MD_FINISH_CANCELLED);
+        int32_t token;
+        MD_TRY(md_answer_next(a, g->logits, md_seq_length(g->q) - 1, &token, err));
+        if (token >= 0)
+            st->token[st->n++] = token;
+        if (a->over)
             return MD_OK;
-        }
-        if (st->n == g->max_tokens)
-            return show_rest(g, MD_FINISH_LENGTH, err);
         bool full = room_of(g->q) == 0 || st->n == st->cap;
         if (!full)
             MD_TRY(append_token(g, token, &full, err));
         if (full)
-            return show_rest(g, MD_FINISH_CONTEXT, err);
+            return md_answer_end(a, MD_FINISH_CONTEXT, err);
     }
 }
 
@@ -285,6 +204,8 @@ static md_status run(generation *g, md_error *err)
         return MD_OK;
     }
     MD_TRY(run_answer(g, err));
+    g->result.finish = g->answer.finish;
+    g->result.logits_hash = g->answer.hash;
     g->result.generate_seconds = md_sys_seconds() - answer;
     g->result.n_generated = (int32_t)g->state->n;
     return MD_OK;
@@ -301,20 +222,27 @@ static md_status prepare(generation *g, md_error *err)
                info->arch);
     MD_FAIL_IF(g->session->args.hidden_only, MD_ERR_ARGUMENT,
                "the session gives hidden states only; answers need logits");
-    g->n_vocab = (size_t)md_model_get_info(model)->n_vocab;
-    MD_TRY(check_args(g->q, a, g->n_vocab, err));
-    MD_TRY(md_stop_init(&g->stop, a->stop, a->n_stop, a->on_text, a->user, err));
-    g->tokenizer = md_model_tokenizer(model);
-    MD_FAIL_IF(!g->tokenizer && (a->on_text || a->n_stop > 0), MD_ERR_UNSUPPORTED, "the model gives no text: %s",
+    MD_TRY(check_args(g->q, a, (size_t)info->n_vocab, err));
+    const md_tokenizer *t = md_model_tokenizer(model);
+    MD_FAIL_IF(!t && (a->on_text || a->n_stop > 0), MD_ERR_UNSUPPORTED, "the model gives no text: %s",
                md_model_tokenizer_error(model));
-    g->max_tokens = a->max_tokens < 0 ? SIZE_MAX : (size_t)a->max_tokens;
+    const size_t max_tokens = a->max_tokens < 0 ? SIZE_MAX : (size_t)a->max_tokens;
+    MD_TRY(md_answer_init(&g->answer,
+                          &(md_answer_args){.tokenizer = t,
+                                            .sampler = a->sampler,
+                                            .constraint = a->constraint,
+                                            .stop = a->stop,
+                                            .n_stop = a->n_stop,
+                                            .max_tokens = max_tokens,
+                                            .special = a->special,
+                                            .ignore_eog = a->ignore_eog,
+                                            .hash = true,
+                                            .on_text = a->on_text,
+                                            .user = a->user},
+                          info->n_vocab, err));
     const size_t most = room_of(g->q) - a->n_prompt + 1; /* the last token needs no position of its own */
-    g->state = take_state(g->session, g->max_tokens < most ? g->max_tokens : most);
-    if (g->tokenizer)
-        g->detok = md_detok_new(g->tokenizer, a->special, false);
-    if (!g->state || (g->tokenizer && !g->detok))
-        return md_fail_memory(err, "an answer");
-    return MD_OK;
+    g->state = take_state(g->session, max_tokens < most ? max_tokens : most);
+    return g->state ? MD_OK : md_fail_memory(err, "an answer");
 }
 
 md_status md_generate(md_seq *q, const md_generate_args *args, md_generate_result *out, md_error *err)
@@ -332,6 +260,6 @@ md_status md_generate(md_seq *q, const md_generate_args *args, md_generate_resul
             (void)undone;
         }
     }
-    md_detok_free(g.detok);
+    md_answer_done(&g.answer);
     return status;
 }

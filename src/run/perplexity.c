@@ -96,7 +96,7 @@ static md_status prepare(scoring *sc, size_t n_tokens, md_error *err)
     MD_FAIL_IF(n_tokens < (size_t)sc->n_ctx, MD_ERR_ARGUMENT,
                "the text has %zu tokens, but one window needs %d: give a longer text or a smaller context", n_tokens,
                sc->n_ctx);
-    const int32_t free_positions = md_session_free_positions(sc->session), most = sc->session->args.n_positions;
+    const int32_t free_positions = md_session_free_positions(sc->session), most = sc->session->args.n_context;
     const int32_t room = free_positions < most ? free_positions : most; /* pages may hold more than was asked for */
     MD_FAIL_IF(room < sc->n_ctx, MD_ERR_LIMIT, "a window needs %d positions, but the session has %d free", sc->n_ctx,
                room);

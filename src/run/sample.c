@@ -100,14 +100,40 @@ static bool penalties_on(const md_sampler_args *a)
            (a->repetition_penalty != 1.0f || a->presence_penalty != 0.0f || a->frequency_penalty != 0.0f);
 }
 
-static bool take_memory(md_sampler *s, const md_sampler_args *args)
+md_sampler_work *md_sampler_work_new(int32_t n_vocab)
+{
+    const size_t n = (size_t)n_vocab;
+    md_sampler_work *w = md_calloc(1, sizeof *w);
+    if (w)
+        *w = (md_sampler_work){.logit = md_calloc(n, sizeof *w->logit),
+                               .weight = md_calloc(n, sizeof *w->weight),
+                               .candidate = md_calloc(n, sizeof *w->candidate)};
+    if (w && w->logit && w->weight && w->candidate)
+        return w;
+    md_sampler_work_free(w);
+    return NULL;
+}
+
+void md_sampler_work_free(md_sampler_work *w)
+{
+    if (!w)
+        return;
+    md_free(w->logit);
+    md_free(w->weight);
+    md_free(w->candidate);
+    md_free(w);
+}
+
+static bool take_memory(md_sampler *s, const md_sampler_args *args, const md_sampler_work *work)
 {
     const size_t n = (size_t)s->n_vocab;
-    s->logit = md_calloc(n, sizeof *s->logit);
-    s->weight = md_calloc(n, sizeof *s->weight);
-    s->candidate = md_calloc(n, sizeof *s->candidate);
-    if (!s->logit || !s->weight || !s->candidate)
+    if (!work)
+        work = s->own = md_sampler_work_new(s->n_vocab);
+    if (!work)
         return false;
+    s->logit = work->logit;
+    s->weight = work->weight;
+    s->candidate = work->candidate;
     if (penalties_on(args)) {
         s->ring = md_calloc((size_t)args->penalty_last, sizeof *s->ring);
         s->count = md_calloc(n, sizeof *s->count);
@@ -130,6 +156,12 @@ static bool take_memory(md_sampler *s, const md_sampler_args *args)
 
 md_status md_sampler_new(const md_sampler_args *args, int32_t n_vocab, md_sampler **out, md_error *err)
 {
+    return md_sampler_new_in(args, n_vocab, NULL, out, err);
+}
+
+md_status md_sampler_new_in(const md_sampler_args *args, int32_t n_vocab, md_sampler_work *work, md_sampler **out,
+                            md_error *err)
+{
     *out = NULL;
     MD_TRY(check_args(args, n_vocab, err));
     md_sampler *s = md_calloc(1, sizeof *s);
@@ -142,7 +174,7 @@ md_status md_sampler_new(const md_sampler_args *args, int32_t n_vocab, md_sample
     s->args.tokenizer = NULL;
     s->n_vocab = n_vocab;
     s->log_min_p = md_log_d((double)args->min_p);
-    if (!take_memory(s, args)) {
+    if (!take_memory(s, args, work)) {
         md_sampler_free(s);
         return md_fail_memory(err, "a sampler");
     }
@@ -156,9 +188,7 @@ void md_sampler_free(md_sampler *s)
     if (!s)
         return;
     md_free((void *)(uintptr_t)s->args.bias);
-    md_free(s->logit);
-    md_free(s->weight);
-    md_free(s->candidate);
+    md_sampler_work_free(s->own);
     md_free(s->ring);
     md_free(s->count);
     md_free(s->latest);

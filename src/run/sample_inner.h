@@ -33,10 +33,16 @@ typedef struct md_dry {
     const md_tokenizer *tokenizer; /* borrowed */
 } md_dry;
 
+struct md_sampler_work {
+    double *logit, *weight;  /* owned, [n_vocab] */
+    md_candidate *candidate; /* owned, [n_vocab] */
+};
+
 struct md_sampler {
     md_sampler_args args; /* args.bias: owned here; other pointers NULL */
     int32_t n_vocab;
     double log_min_p;
+    md_sampler_work *own;    /* owned, or NULL where the work area is shared; of it: */
     double *logit;           /* [n_vocab] after bias and penalties; -INFINITY: forbidden */
     double *weight;          /* [n_vocab] unnormalised probabilities of the candidates */
     md_candidate *candidate; /* [n_vocab] */

@@ -9,7 +9,7 @@
 #
 # usage: tools/cross/sysroot.sh FOLDER
 set -eu
-PACKAGES="libpcre2-dev libpcre2-8-0 libutf8proc-dev libutf8proc2 libjansson-dev libjansson4 libcmocka-dev libcmocka0"
+PACKAGES="libpcre2-dev libpcre2-8-0 libutf8proc-dev libutf8proc2 libjansson-dev libjansson4 libmd-dev libmd0 libcmocka-dev libcmocka0"
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=${1:?"usage: tools/cross/sysroot.sh FOLDER"}

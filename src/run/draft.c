@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Drafts from the text itself (Saxena 2023, "Prompt Lookup Decoding"): what followed the last time that the same few tokens
+ * came up. The longest repetition counts, of equal ones the latest. */
+#include "run/scheduler.h"
+
+#include <string.h>
+
+#define LONGEST   4    /* tokens that must be repeated */
+#define LOOKED_AT 8192 /* back from the end */
+
+int32_t md_draft_lookup(const int32_t *known, int32_t n, int32_t *out, int32_t most)
+{
+    const int32_t from = n > LOOKED_AT ? n - LOOKED_AT : 0;
+    int32_t best = 0, at = -1;
+    for (int32_t end = n - 1; end > from && best < LONGEST; end--) { /* a repetition that ends before known[end] */
+        int32_t same = 0;
+        while (same < LONGEST && end - 1 - same >= from && known[end - 1 - same] == known[n - 1 - same])
+            same++;
+        if (same > best) {
+            best = same;
+            at = end;
+        }
+    }
+    if (best < 2)
+        return 0;
+    const int32_t follow = n - at, take = follow < most ? follow : most;
+    memcpy(out, known + at, (size_t)take * sizeof *out);
+    return take;
+}
