@@ -28,6 +28,7 @@ typedef struct md_cli {
 
 /* --- commands, one file each --- */
 md_status md_cli_run(md_cli *cli, md_error *err);
+md_status md_cli_serve(md_cli *cli, md_error *err);
 md_status md_cli_inspect(md_cli *cli, md_error *err);
 md_status md_cli_tokenize(md_cli *cli, md_error *err);
 md_status md_cli_detokenize(md_cli *cli, md_error *err);
@@ -99,6 +100,9 @@ void md_cli_catch_interrupts(void);
 /* The signal that came, or 0. */
 int md_cli_interrupted(void);
 void md_cli_forget_interrupt(void);
+/* From now on SIGHUP is counted. */
+void md_cli_catch_hangups(void);
+int md_cli_hangups(void); /* so far */
 /* What gives all lines of the terminal back to the text, and clears those below the cursor's, which is left alone: a cursor behind
  * the last column would clear that. */
 #define MD_CLI_REGION_END "\0337\033[r\0338\0337\033[E\033[J\0338"

@@ -10,6 +10,7 @@
 
 static volatile sig_atomic_t caught;
 static volatile sig_atomic_t times;
+static volatile sig_atomic_t hangups;
 static volatile sig_atomic_t region;
 static volatile sig_atomic_t resumed;
 
@@ -37,6 +38,24 @@ void md_cli_catch_interrupts(void)
     sigemptyset(&a.sa_mask);
     sigaction(SIGINT, &a, NULL);
     sigaction(SIGTERM, &a, NULL);
+}
+
+static void on_hangup(int number)
+{
+    (void)number;
+    hangups = hangups + 1;
+}
+
+void md_cli_catch_hangups(void)
+{
+    struct sigaction a = {.sa_handler = on_hangup, .sa_flags = SA_RESTART};
+    sigemptyset(&a.sa_mask);
+    sigaction(SIGHUP, &a, NULL);
+}
+
+int md_cli_hangups(void)
+{
+    return hangups;
 }
 
 /* ---- lower lines ---- */
