@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Walks. A unit is a slab of rows at one layer: they are put in the step's scratch, the layer runs, and the stream is put
- * back. Slabs of a layer go in order, so a row finds the keys of all rows before it. */
+ * Walks. A slab of rows is put in the step's scratch, a layer runs, and the stream is put back. Slabs of a layer go in order, so a
+ * row finds the keys of all rows before it. */
 #include "model/walk.h"
 
 #include "base/mem.h"
@@ -16,8 +16,8 @@ struct md_walk {
     float *x;       /* borrowed from the session, (most, D) the residual stream */
     int32_t *token; /* (most) */
     md_seq *q;      /* borrowed; NULL: nothing is under way */
-    int32_t n, slab;
-    int32_t layer, first; /* of the next unit: its layer, and its first row */
+    int32_t n;
+    int32_t layer, first; /* where it goes on: the layer, and the first row that has not been through it */
 };
 
 bool md_walk_suits(const md_session *s)
@@ -53,16 +53,11 @@ int32_t md_walk_most(const md_walk *w)
     return w->most;
 }
 
-int32_t md_walk_slab(const md_walk *w)
-{
-    return w->slab;
-}
-
-/* The rows of the unit as those of a step. */
-static void set_rows(md_walk *w)
+/* The next rows, up to `most`, as those of a step. */
+static void set_rows(md_walk *w, int32_t most)
 {
     md_session *s = w->session;
-    const int32_t left = w->n - w->first, n = left < w->slab ? left : w->slab;
+    const int32_t left = w->n - w->first, n = left < most ? left : most;
     for (int32_t i = 0; i < n; i++)
         s->s.row[i] = (md_row){.seq = w->q,
                                .pos = w->q->table.length + w->first + i,
@@ -76,15 +71,13 @@ static void set_rows(md_walk *w)
     md_step_cut_blocks(s);
 }
 
-static md_status check(const md_walk *w, const md_seq *q, const int32_t *token, int32_t n, int32_t slab, md_error *err)
+static md_status check(const md_walk *w, const md_seq *q, const int32_t *token, int32_t n, md_error *err)
 {
     const md_session *s = w->session;
     const md_spec *sp = &s->model->spec;
     MD_FAIL_IF(w->q || s->stepping || q->walking || q->session != s, MD_ERR_ARGUMENT,
                "another prompt or step is under way here");
-    MD_FAIL_IF(n < 1 || n > w->most || slab < 1 || slab > s->args.n_rows, MD_ERR_ARGUMENT,
-               "a walk of %d tokens, %d at once; this one takes up to %d, %d at once", n, slab, w->most,
-               s->args.n_rows);
+    MD_FAIL_IF(n < 1 || n > w->most, MD_ERR_ARGUMENT, "a walk of %d tokens; this one takes 1 to %d", n, w->most);
     for (int32_t i = 0; i < n; i++)
         MD_FAIL_IF(token[i] < 0 || token[i] >= sp->n_vocab, MD_ERR_ARGUMENT,
                    "token %d of the prompt is %d; the vocabulary has 0 to %d", i, token[i], sp->n_vocab - 1);
@@ -95,21 +88,20 @@ static md_status check(const md_walk *w, const md_seq *q, const int32_t *token, 
     return MD_OK;
 }
 
-md_status md_walk_begin(md_walk *w, md_seq *q, const int32_t *token, int32_t n, int32_t slab, md_error *err)
+md_status md_walk_begin(md_walk *w, md_seq *q, const int32_t *token, int32_t n, md_error *err)
 {
     md_session *s = w->session;
-    MD_TRY(check(w, q, token, n, slab, err));
+    MD_TRY(check(w, q, token, n, err));
     MD_FAIL_IF(!md_kv_table_extend(s->kv, &q->table, q->table.length + n), MD_ERR_LIMIT,
                "the KV cache has no room for %d more positions", n);
     memcpy(w->token, token, (size_t)n * sizeof *token);
     w->q = q;
     w->n = n;
-    w->slab = slab;
     w->layer = w->first = 0;
     q->walking = w;
     const size_t d = (size_t)s->model->spec.n_embd;
     for (; w->first < n; w->first += s->n_rows) {
-        set_rows(w);
+        set_rows(w, s->args.n_rows);
         md_step_embed(s, &(md_batch){.n = s->n_rows, .token = w->token + w->first});
         memcpy(w->x + (size_t)w->first * d, s->s.x, (size_t)s->n_rows * d * sizeof *w->x);
     }
@@ -118,19 +110,11 @@ md_status md_walk_begin(md_walk *w, md_seq *q, const int32_t *token, int32_t n, 
     return MD_OK;
 }
 
-int32_t md_walk_left(const md_walk *w)
-{
-    if (!w->q)
-        return 0;
-    const int32_t slabs = (w->n + w->slab - 1) / w->slab;
-    return (w->session->model->spec.n_layer - w->layer) * slabs - w->first / w->slab;
-}
-
-static bool run_unit(md_walk *w)
+static bool run_slab(md_walk *w, int32_t most)
 {
     md_session *s = w->session;
     const size_t d = (size_t)s->model->spec.n_embd;
-    set_rows(w);
+    set_rows(w, most);
     float *x = w->x + (size_t)w->first * d;
     memcpy(s->s.x, x, (size_t)s->n_rows * d * sizeof *x);
     w->q->pending = w->n;
@@ -165,23 +149,20 @@ static void finish(md_walk *w, int32_t *row)
     w->q = NULL;
 }
 
-md_status md_walk_advance(md_walk *w, int32_t units, bool *done, int32_t *row, md_error *err)
+md_status md_walk_advance(md_walk *w, int32_t rows, bool *done, int32_t *row, md_error *err)
 {
     md_session *s = w->session;
     *done = false;
     *row = -1;
     MD_FAIL_IF(!w->q || s->stepping, MD_ERR_ARGUMENT, "no prompt is on its way here, or a step is under way");
-    MD_FAIL_IF(units < 1, MD_ERR_ARGUMENT, "a prompt goes on by at least one slab of a layer");
-    const int32_t n_layer = s->model->spec.n_layer;
+    MD_FAIL_IF(rows < 1, MD_ERR_ARGUMENT, "a prompt goes on by at least one row of a layer");
+    const int32_t layer = w->layer;
     s->part_began = md_sys_seconds();
-    for (; units > 0 && w->layer < n_layer; units--) {
-        const int32_t layer = w->layer;
-        if (!run_unit(w)) {
-            md_walk_abandon(w);
-            return md_step_lost(s, layer, err);
-        }
+    if (!run_slab(w, rows < s->args.n_rows ? rows : s->args.n_rows)) {
+        md_walk_abandon(w);
+        return md_step_lost(s, layer, err);
     }
-    *done = w->layer == n_layer;
+    *done = w->layer == s->model->spec.n_layer;
     if (*done)
         finish(w, row);
     return MD_OK;

@@ -17,17 +17,13 @@ bool md_walk_suits(const md_session *s);
 md_status md_walk_new(md_session *s, md_walk **out, md_error *err) MD_MUST_USE;
 void md_walk_free(md_walk *w); /* abandons what is under way; NULL allowed */
 int32_t md_walk_most(const md_walk *w);
-int32_t md_walk_slab(const md_walk *w); /* of the walk under way */
 
 /* Takes pages for n tokens behind q's past, 1 <= n <= most; of the last one logits are wanted. Until it is done or abandoned q takes
- * part in nothing else. slab: rows at once, 1 to the session's rows. */
-md_status md_walk_begin(md_walk *w, md_seq *q, const int32_t *token, int32_t n, int32_t slab,
-                        md_error *err) MD_MUST_USE;
-/* Steps of the way that are left: layers times slabs. */
-int32_t md_walk_left(const md_walk *w);
-/* Runs up to `units` of them. *done: q has grown, and md_step_logits(s, row) has the last token's logits, until the next step; row
- * is given. An error abandons the walk. */
-md_status md_walk_advance(md_walk *w, int32_t units, bool *done, int32_t *row, md_error *err) MD_MUST_USE;
+ * part in nothing else. */
+md_status md_walk_begin(md_walk *w, md_seq *q, const int32_t *token, int32_t n, md_error *err) MD_MUST_USE;
+/* Brings up to `rows` further rows through the layer that they have reached; never more than the session's steps take. *done: q has
+ * grown, and md_step_logits(s, *row) has the last token's logits until the next step. An error abandons the walk. */
+md_status md_walk_advance(md_walk *w, int32_t rows, bool *done, int32_t *row, md_error *err) MD_MUST_USE;
 /* q is as it was before. */
 void md_walk_abandon(md_walk *w);
 

@@ -397,7 +397,7 @@ static void choose_walker(md_scheduler *s)
         const int32_t pages = md_kv_table_pages_needed(s->session->kv, &r->seq->table, at + n);
         md_error why;
         if (!md_rows_room(s, pages + s->running.n) || /* others get a page each before this one is full */
-            md_walk_begin(s->walk, r->seq, r->token + at, n, md_rows_slab(s), &why) != MD_OK)
+            md_walk_begin(s->walk, r->seq, r->token + at, n, &why) != MD_OK)
             return;
         r->n_feed = n;
         s->walker = r;
@@ -405,21 +405,26 @@ static void choose_walker(md_scheduler *s)
     }
 }
 
+/* One slab at least, and more as long as another one probably fits into the time. */
 static void run_walk(md_scheduler *s)
 {
     md_request *r = s->walker;
     md_error why;
-    bool done;
-    const double began = md_sys_seconds();
-    const int32_t before = md_walk_left(s->walk), slab = md_walk_slab(s->walk);
-    const md_status status = md_walk_advance(s->walk, md_rows_units(s, slab), &done, &r->last_row, &why);
-    const double seconds = md_sys_seconds() - began;
-    s->counts.busy_seconds += seconds;
-    if (status != MD_OK) {
-        md_request_fail(r, &why);
-        return;
+    bool done = false;
+    double began = md_sys_seconds(), left = md_rows_spare(s), took = 0.0;
+    for (bool first = true; !done && (first || took <= left); first = false) {
+        if (md_walk_advance(s->walk, md_rows_slab(s), &done, &r->last_row, &why) != MD_OK) {
+            md_request_fail(r, &why);
+            return;
+        }
+        const double now = md_sys_seconds();
+        const int32_t rows = s->session->n_rows;
+        took = now - began;
+        md_rows_learn_slab(s, rows, took);
+        s->counts.busy_seconds += took;
+        left -= took;
+        began = now;
     }
-    md_rows_learn_walk(s, (int64_t)(before - md_walk_left(s->walk)) * slab, seconds);
     if (!done)
         return;
     s->walker = NULL;

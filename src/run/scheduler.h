@@ -74,7 +74,7 @@ typedef struct md_pace {
     double decode[MD_PACES]; /* seconds of a step without prompt rows, by the power of two of its answers */
     int since[MD_PACES];     /* steps with prompt rows since one without */
     double prompt_row;       /* seconds that a prompt row adds */
-    double unit_row;         /* seconds of a row at one layer of a walk */
+    double slab_row;         /* seconds of a row at one layer of a walk */
 } md_pace;
 
 typedef struct md_request_list {
@@ -129,14 +129,15 @@ void md_client_put(md_scheduler *s, md_client *c);
 /* --- scheduler_rows.c --- */
 /* Puts the next step together: fills row, n_feed and n_draft of the running ones, and the arrays. False: nothing to run. */
 bool md_rows_compose(md_scheduler *s);
-/* How many prompt rows may stand beside answers; rows of a walk's slab, and how many slabs may go on by a layer between steps. */
+/* How many prompt rows may stand beside answers; how many rows of a walk may go through a layer at once; seconds that a walk may take
+ * between two steps (below 0: unknown). */
 int32_t md_rows_chunk(const md_scheduler *s);
 int32_t md_rows_slab(const md_scheduler *s);
-int32_t md_rows_units(const md_scheduler *s, int32_t slab);
+double md_rows_spare(const md_scheduler *s);
 /* Are there so many free pages, now that some that only kept prefixes may have gone? */
 bool md_rows_room(md_scheduler *s, int32_t pages);
 void md_rows_learn(md_scheduler *s, double seconds);
-void md_rows_learn_walk(md_scheduler *s, int64_t unit_rows, double seconds);
+void md_rows_learn_slab(md_scheduler *s, int32_t rows, double seconds);
 
 /* --- draft.c --- */
 /* The tokens that followed the last time the known ones ended like now: up to `most`, written to out; returns how many. */

@@ -10,12 +10,13 @@
 #include <string.h>
 
 #define USUAL_CHUNK 256
-#define SLOWED      0.8 /* share of a step of answers that prompts may add */
+#define SLOWED      0.6 /* share of a step of answers that prompts may add */
 #define LOOK_AGAIN  64
 #define LEAST_CHUNK 16
 #define DRAFT_WORTH 0.25 /* share of drafted tokens that must prove right for it to go on */
 #define NEWEST      0.2  /* weight of the newest step in what steps cost */
-#define USUAL_SLAB  1024
+#define USUAL_SLAB  256
+#define BITE_SECONDS 0.25 /* of a walk while nobody waits for a token: somebody may want to come in, or to leave */
 
 static void learn(double *mean, double value)
 {
@@ -43,10 +44,9 @@ void md_rows_learn(md_scheduler *s, double seconds)
     }
 }
 
-void md_rows_learn_walk(md_scheduler *s, int64_t unit_rows, double seconds)
+void md_rows_learn_slab(md_scheduler *s, int32_t rows, double seconds)
 {
-    if (unit_rows > 0)
-        learn(&s->pace.unit_row, seconds / (double)unit_rows);
+    learn(&s->pace.slab_row, seconds / rows);
 }
 
 /* Seconds that a step with answers leaves to prompts: up to the target, or so that answers take no more than twice as long. Below
@@ -75,24 +75,14 @@ int32_t md_rows_chunk(const md_scheduler *s)
     return n < s->n_rows ? n : s->n_rows;
 }
 
-/* Where experts are read for each slab it takes as many rows as there may be, unless that has been found too slow. */
 int32_t md_rows_slab(const md_scheduler *s)
 {
-    if (s->session->model->streamed && s->args.step_seconds <= 0.0)
-        return s->n_rows;
-    return fitting(s, s->pace.unit_row, USUAL_SLAB);
+    return s->n_decoding == 0 ? s->n_rows : fitting(s, s->pace.slab_row, USUAL_SLAB);
 }
 
-int32_t md_rows_units(const md_scheduler *s, int32_t slab)
+double md_rows_spare(const md_scheduler *s)
 {
-    const int32_t n_layer = s->session->model->spec.n_layer;
-    if (s->n_decoding == 0) /* nobody waits; now and then somebody may want to come in, or to leave */
-        return (n_layer + 3) / 4;
-    const double left = spare(s);
-    if (s->args.n_chunk > 0)
-        return s->args.n_chunk * n_layer > slab ? s->args.n_chunk * n_layer / slab : 1;
-    const double n = left > 0.0 && s->pace.unit_row > 0.0 ? left / (s->pace.unit_row * slab) : 1.0;
-    return n < 1.0 ? 1 : n > n_layer ? n_layer : (int32_t)n;
+    return s->n_decoding == 0 ? BITE_SECONDS : spare(s);
 }
 
 /* Is it time for a step without prompts, to see what answers take alone? */
