@@ -22,6 +22,7 @@ typedef struct md_embed_input {
 
 typedef struct md_embed_args {
     md_pooling pooling;       /* MD_POOLING_MODEL: what the model was made for. MD_POOLING_RANK is not computed */
+    double power;             /* of MD_POOLING_POWER: 1 (the mean) to 32 (nearly the largest); 0: 3 */
     bool raw;                 /* vectors as they come; else each is divided by its length (Euclidean) */
     md_progress_fn *progress; /* may be NULL (unit: tokens) */
     void *progress_user;

@@ -47,8 +47,10 @@ typedef enum md_pooling {
     MD_POOLING_LAST,  /* the last token's */
     MD_POOLING_RANK,  /* scores that a classifier makes of the first token's */
     MD_POOLING_MODEL, /* whichever the model was made for */
+    MD_POOLING_POWER, /* their generalised mean: of powers of their sizes, signs kept (Rueckle et al. 2018, "Concatenated
+                       * Power Mean Word Embeddings") */
 } md_pooling;
-MD_API const char *md_pooling_name(md_pooling p); /* "none", "mean", "cls", "last", "rank", "model" */
+MD_API const char *md_pooling_name(md_pooling p); /* "none", "mean", "cls", "last", "rank", "model", "power" */
 
 /* What a header tells. Strings are borrowed from the model or description. */
 typedef struct md_model_info {

@@ -114,7 +114,8 @@ typedef struct md_request_args {
     int32_t priority;     /* higher goes first */
     bool embed;           /* makes vectors of the prompt, no answer: */
     md_pooling pooling;
-    bool raw; /* vectors as they come; else each is divided by its length */
+    double power; /* as md_embed_args' */
+    bool raw;     /* vectors as they come; else each is divided by its length */
     md_request_fn *on_event;
     void *user;
 } md_request_args;

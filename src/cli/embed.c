@@ -186,7 +186,9 @@ static md_status embed_texts(md_cli *cli, const md_model *m, texts *t, md_error 
     const md_options *o = cli->options;
     const md_model_info *info = md_model_get_info(m);
     const size_t width = (size_t)info->n_embd;
-    const md_pooling pooling = md_opt_given(o, MD_OPT_POOLING) ? (md_pooling)md_opt_int(o, MD_OPT_POOLING)
+    static const md_pooling poolings[] = {MD_POOLING_NONE, MD_POOLING_MEAN, MD_POOLING_CLS, MD_POOLING_LAST,
+                                          MD_POOLING_POWER};
+    const md_pooling pooling = md_opt_given(o, MD_OPT_POOLING) ? poolings[md_opt_int(o, MD_OPT_POOLING)]
                                                                : info->pooling;
     md_session *s = NULL;
     float *v = NULL;
@@ -202,6 +204,7 @@ static md_status embed_texts(md_cli *cli, const md_model *m, texts *t, md_error 
         goto fail;
     }
     const md_embed_args args = {.pooling = pooling,
+                                .power = md_opt_number(o, MD_OPT_POWER),
                                 .raw = !md_opt_flag(o, MD_OPT_NORMALIZE),
                                 .progress = md_cli_bar_update,
                                 .progress_user = &bar};

@@ -42,6 +42,7 @@ const char *md_pooling_name(md_pooling p)
     case MD_POOLING_CLS: return "cls";
     case MD_POOLING_LAST: return "last";
     case MD_POOLING_RANK: return "rank";
+    case MD_POOLING_POWER: return "power";
     case MD_POOLING_MODEL: break;
     }
     return "model";

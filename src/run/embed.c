@@ -88,7 +88,7 @@ static md_status prepare(embedding *e, const md_embed_args *args, md_error *err)
         e->args = *args;
     else
         e->args.pooling = MD_POOLING_MODEL;
-    MD_TRY(md_pooled_resolve(s->model, e->args.pooling, &e->pooled.pooling, err));
+    MD_TRY(md_pooled_set(&e->pooled, s->model, e->args.pooling, e->args.power, err));
     e->pooled.raw = e->args.raw;
     e->pooled.width = s->model->spec.n_embd;
     e->n_rows = s->args.n_hidden;

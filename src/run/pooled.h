@@ -8,7 +8,8 @@
 #include <medley/embed.h>
 
 typedef struct md_pooled {
-    md_pooling pooling; /* none, mean, cls or last */
+    md_pooling pooling; /* none, mean, cls, last or power */
+    double power;       /* of power */
     bool raw;           /* vectors as they come; else each is divided by its length */
     int32_t width;
     size_t n;    /* positions of the text under way */
@@ -16,8 +17,8 @@ typedef struct md_pooled {
     float *out;  /* borrowed: where the next vector goes; moves on */
 } md_pooled;
 
-/* The pooling that is meant. MD_ERR_UNSUPPORTED for rank. */
-md_status md_pooled_resolve(const md_model *m, md_pooling asked, md_pooling *out, md_error *err) MD_MUST_USE;
+/* Sets pooling and power to what is meant. MD_ERR_UNSUPPORTED for rank. */
+md_status md_pooled_set(md_pooled *p, const md_model *m, md_pooling asked, double power, md_error *err) MD_MUST_USE;
 /* Does the state of this position count? */
 bool md_pooled_counts(const md_pooled *p, size_t position);
 /* The state of the next position; NULL if it does not count. MD_ERR_FORMAT if it is not made of numbers. */

@@ -137,7 +137,7 @@ static md_status make_vector(md_request *r, const md_request_args *a, md_error *
 {
     const md_model *m = r->owner->session->model;
     md_pooled *p = &r->pooled;
-    MD_TRY(md_pooled_resolve(m, a->pooling, &p->pooling, err));
+    MD_TRY(md_pooled_set(p, m, a->pooling, a->power, err));
     p->raw = a->raw;
     p->width = m->spec.n_embd;
     p->n = a->n_prompt;

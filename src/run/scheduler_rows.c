@@ -9,13 +9,13 @@
 
 #include <string.h>
 
-#define USUAL_CHUNK 256
-#define SLOWED      0.6 /* share of a step of answers that prompts may add */
-#define LOOK_AGAIN  64
-#define LEAST_CHUNK 16
-#define DRAFT_WORTH 0.25 /* share of drafted tokens that must prove right for it to go on */
-#define NEWEST      0.2  /* weight of the newest step in what steps cost */
-#define USUAL_SLAB  256
+#define USUAL_CHUNK  256
+#define SLOWED       0.6 /* share of a step of answers that prompts may add */
+#define LOOK_AGAIN   64
+#define LEAST_CHUNK  16
+#define DRAFT_WORTH  0.25 /* share of drafted tokens that must prove right for it to go on */
+#define NEWEST       0.2  /* weight of the newest step in what steps cost */
+#define USUAL_SLAB   256
 #define BITE_SECONDS 0.25 /* of a walk while nobody waits for a token: somebody may want to come in, or to leave */
 
 static void learn(double *mean, double value)

@@ -55,6 +55,8 @@ const md_form md_form_embeddings = {.id = "embd-", .whole = whole};
 typedef struct embed_ask {
     const json_t *input;
     const char *format, *pooling;
+    float power;
+    bool normalize;
 } embed_ask;
 
 static bool read_pooling(const char *name, md_pooling *out, md_refusal *r)
@@ -62,12 +64,13 @@ static bool read_pooling(const char *name, md_pooling *out, md_refusal *r)
     *out = MD_POOLING_MODEL;
     if (!name)
         return true;
-    for (md_pooling p = MD_POOLING_MEAN; p <= MD_POOLING_LAST; p = (md_pooling)(p + 1))
-        if (strcmp(name, md_pooling_name(p)) == 0) {
+    for (md_pooling p = MD_POOLING_MEAN; p <= MD_POOLING_POWER; p = (md_pooling)(p + 1))
+        if (p != MD_POOLING_RANK && p != MD_POOLING_MODEL && strcmp(name, md_pooling_name(p)) == 0) {
             *out = p;
             return true;
         }
-    return md_refuse(r, 400, "invalid_value", "pooling", "'pooling' is '%.32s', but must be mean, cls or last", name);
+    return md_refuse(r, 400, "invalid_value", "pooling", "'pooling' is '%.32s', but must be mean, cls, last or power",
+                     name);
 }
 
 static bool put_input(const md_server *s, const json_t *value, md_tokens *out, md_refusal *r)
@@ -115,6 +118,8 @@ static bool make(md_exchange *x, const embed_ask *e, md_ask *ask, md_job **out, 
         return md_refuse_memory(r);
     j->embed = true;
     j->pooling = pooling;
+    j->power = (double)e->power;
+    j->raw = !e->normalize;
     j->base64 = e->format && strcmp(e->format, "base64") == 0;
     if (!put_inputs(x->server, e->input, j, r)) {
         md_job_free(j);
@@ -129,12 +134,14 @@ void md_at_embeddings(md_exchange *x)
     static const md_field table[] = {{"input", MD_FIELD_VALUE, offsetof(embed_ask, input)},
                                      {"encoding_format", MD_FIELD_TEXT, offsetof(embed_ask, format)},
                                      {"pooling", MD_FIELD_TEXT, offsetof(embed_ask, pooling)},
+                                     {"power", MD_FIELD_FLOAT, offsetof(embed_ask, power), 1, 32},
+                                     {"normalize", MD_FIELD_BOOL, offsetof(embed_ask, normalize)},
                                      {"dimensions", MD_FIELD_REFUSE},
                                      {"model", MD_FIELD_IGNORE},
                                      {"user", MD_FIELD_IGNORE},
                                      {0}};
     md_refusal r = {0};
-    embed_ask e = {0};
+    embed_ask e = {.normalize = true};
     md_job *j = NULL;
     md_ask ask = {.root = md_fields_parse(x->body.data, x->body.len, &r), .seeded = true};
     if (ask.root && md_fields_read(ask.root, table, &e, "", &r) && make(x, &e, &ask, &j, &r))

@@ -288,6 +288,8 @@ static void fill_args(const md_choice *c, md_sampler_args *sampler, md_request_a
     args->priority = j->ask.priority;
     args->embed = j->embed;
     args->pooling = j->pooling;
+    args->power = j->power;
+    args->raw = j->raw;
     args->on_event = on_event;
     args->user = (void *)(uintptr_t)c;
 }

@@ -76,8 +76,9 @@ struct md_job {
     int32_t n_choices;
     char client[24];
     int32_t n_context;
-    bool embed, base64, special;
+    bool embed, raw, base64, special;
     md_pooling pooling;
+    double power;
     const char *const *documents; /* rerank: their texts, borrowed from ask.root; else NULL */
     int32_t top_n;
     bool told_documents;

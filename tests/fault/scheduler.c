@@ -85,7 +85,8 @@ static md_status answer_all(void *arg, uint64_t *result, md_error *err)
 static void every_allocation(void **state)
 {
     (void)state;
-    md_model *m = open_synth(&(md_synth_spec){.arch = "qwen3moe", .n_embd = 32, .n_head = 2, .n_vocab = 300, .n_ctx = 256});
+    md_model *m = open_synth(
+        &(md_synth_spec){.arch = "qwen3moe", .n_embd = 32, .n_head = 2, .n_vocab = 300, .n_ctx = 256});
     job j = {0};
     md_scheduler_args_default(&j.args);
     j.args.n_running = 2;
