@@ -41,7 +41,13 @@ typedef struct md_scheduler_args {
     md_order order;
     int32_t n_chunk;     /* most prompt tokens of a step beside answers; 0: sized by step_seconds, or 256 */
     double step_seconds; /* a time that steps with answers in them shall keep (time between tokens); 0: none */
-    int32_t n_draft;     /* most tokens that are drafted from the request's own text for one step; 0: none */
+    int32_t
+        n_draft; /* most tokens of an answer that are drafted for one step, to 16; 0: none. They come from the request's
+                          * own text where it repeats itself (Saxena 2023, "Prompt Lookup Decoding"), else from: */
+    md_session
+        *drafter; /* of a smaller model with the same tokens, made with md_scheduler_drafter_args; borrowed; NULL: none.
+                          * Unlike in Leviathan et al. 2023 a draft counts only if it is the token that is drawn, so texts do
+                          * not depend on it */
     bool keep_prefixes; /* pages of requests that ended are kept for those that begin alike, as long as there is room */
     bool share_prefixes;   /* among all clients; else only among requests of one client */
     const char *kv_folder; /* where pages go that find no room (docs/serving.md), or NULL; borrowed during the call */
@@ -52,6 +58,9 @@ MD_API void md_scheduler_args_default(md_scheduler_args *args);
 /* Arguments of a session that suits: sequences, rows that want logits or hidden states; a context of what the model was
  * trained for, or 8192, whichever is less, and room for up to four that are full. */
 MD_API void md_scheduler_session_args(const md_model *m, const md_scheduler_args *args, md_session_args *out);
+/* The same for the session of a drafter, for a scheduler whose session has these arguments. */
+MD_API void md_scheduler_drafter_args(const md_model *drafter, const md_scheduler_args *args,
+                                      const md_session_args *session, md_session_args *out);
 /* s is borrowed and must have been made with such arguments: MD_ERR_ARGUMENT otherwise. */
 MD_API MD_MUST_USE md_status md_scheduler_new(md_session *s, const md_scheduler_args *args, md_scheduler **out,
                                               md_error *err);

@@ -6,8 +6,9 @@
 
 #include <string.h>
 
-#define LONGEST   4    /* tokens that must be repeated */
-#define LOOKED_AT 8192 /* back from the end */
+#define LONGEST     4    /* tokens that must be repeated */
+#define LOOKED_AT   8192 /* back from the end */
+#define DRAFT_WORTH 0.25 /* share of drafted tokens that must prove right for it to go on */
 
 int32_t md_draft_lookup(const int32_t *known, int32_t n, int32_t *out, int32_t most)
 {
@@ -27,4 +28,23 @@ int32_t md_draft_lookup(const int32_t *known, int32_t n, int32_t *out, int32_t m
     const int32_t follow = n - at, take = follow < most ? follow : most;
     memcpy(out, known + at, (size_t)take * sizeof *out);
     return take;
+}
+
+void md_draft_all(md_scheduler *s)
+{
+    if (s->args.n_draft == 0)
+        return;
+    bool more = false;
+    for (md_request *r = s->running.first; r; r = r->next) {
+        r->n_guess = 0;
+        r->wants_guess = false;
+        /* drafts can be kept only as far as the answer and its context go */
+        const int32_t room = r->cap - r->n_known - 1, most = s->args.n_draft < room ? s->args.n_draft : room;
+        if (most < 1 || r->draft_worth < DRAFT_WORTH || !md_request_decodes(r))
+            continue;
+        r->n_guess = md_draft_lookup(r->token, r->n_known, r->guess, most);
+        more |= r->wants_guess = r->n_guess == 0;
+    }
+    if (more && s->args.drafter)
+        md_drafter_run(s);
 }

@@ -225,7 +225,8 @@ void md_request_release(md_request *r)
         r->owner->walker = NULL;
     md_seq_free(r->seq); /* leaves its walk */
     md_seq_free(r->before);
-    r->seq = r->before = NULL;
+    md_seq_free(r->draft_seq);
+    r->seq = r->before = r->draft_seq = NULL;
 }
 
 static void leave(md_request *r)
@@ -284,7 +285,7 @@ void md_request_preempt(md_request *r)
     md_list_remove(&s->running, r);
     r->running = false;
     r->preempted = true;
-    r->n_feed = r->n_draft = 0;
+    r->n_feed = r->n_draft = r->n_guess = 0;
     md_list_add(&s->waiting, r);
     s->counts.preempted++;
 }

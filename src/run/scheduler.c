@@ -73,6 +73,8 @@ static md_status check(const md_session *s, const md_scheduler_args *a, md_error
                "a chunk of %d prompt tokens and steps of %g s; give 0 or more", a->n_chunk, a->step_seconds);
     MD_FAIL_IF((unsigned)a->prefill > MD_PREFILL_LAYERED || (unsigned)a->order > MD_ORDER_PREFIX, MD_ERR_ARGUMENT,
                "there is no such way to order requests or to run prompts");
+    if (a->drafter)
+        MD_TRY(md_drafter_check(a->drafter, s, a->n_running, err));
     const int32_t answers = have->hidden_only ? 1 : a->n_running * (1 + a->n_draft);
     const int32_t sequences = a->n_running * (copies_for_drafts(s->model, a) ? 2 : 1);
     MD_FAIL_IF(
@@ -85,7 +87,8 @@ static md_status check(const md_session *s, const md_scheduler_args *a, md_error
 static md_status make(md_scheduler *s, md_error *err)
 {
     md_session *session = s->session;
-    const size_t rows = (size_t)session->args.n_rows;
+    const int32_t drafts = s->args.drafter ? md_session_max_rows(s->args.drafter) : 0;
+    const size_t rows = (size_t)(session->args.n_rows > drafts ? session->args.n_rows : drafts);
     /* text ends with the hidden states of a text's positions: all of them must be there */
     s->n_rows = session->args.hidden_only ? session->args.n_hidden : session->args.n_rows;
     s->token = md_calloc(rows, sizeof *s->token);
@@ -439,6 +442,7 @@ md_status md_scheduler_step(md_scheduler *s, bool *idle, md_error *err)
     drop_cancelled(&s->running);
     admit(s);
     choose_walker(s);
+    md_draft_all(s);
     *idle = !md_rows_compose(s);
     if (*idle)
         return MD_OK;

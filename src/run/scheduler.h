@@ -51,7 +51,12 @@ struct md_request {
     md_buf text; /* that the token under way gave */
     int32_t n_candidates;
     int32_t n_drafted, n_accepted;
-    double draft_worth; /* share of drafted tokens that proved right of late */
+    double draft_worth;                    /* share of drafted tokens that proved right of late */
+    int32_t guess[MD_MOST_DRAFT], n_guess; /* drafts of the step that is put together */
+    md_seq *draft_seq;                     /* owned: of the drafter, with what it has read; or NULL */
+    int32_t guess_read[MD_MOST_DRAFT];     /* guesses that it read behind the known tokens, of which there were then */
+    int32_t guessed_at;
+    bool wants_guess, guessing; /* of the drafter; in the step of the drafter under way */
 
     /* vectors */
     bool embed;
@@ -139,9 +144,21 @@ bool md_rows_room(md_scheduler *s, int32_t pages);
 void md_rows_learn(md_scheduler *s, double seconds);
 void md_rows_learn_slab(md_scheduler *s, int32_t rows, double seconds);
 
+/* Is r in the middle of its answer, with one token to run? */
+bool md_request_decodes(const md_request *r);
+
 /* --- draft.c --- */
+/* Fills guess of all who decode. */
+void md_draft_all(md_scheduler *s);
 /* The tokens that followed the last time the known ones ended like now: up to `most`, written to out; returns how many. */
 int32_t md_draft_lookup(const int32_t *known, int32_t n, int32_t *out, int32_t most);
+
+/* --- drafter.c --- */
+/* What keeps this session from drafting for that one: MD_OK if nothing does. */
+md_status md_drafter_check(const md_session *drafter, const md_session *s, int32_t n_running,
+                           md_error *err) MD_MUST_USE;
+/* Fills guess of those who decode and have none yet. */
+void md_drafter_run(md_scheduler *s);
 
 /* --- logprob.c --- */
 /* log softmax(logits)[token], and the k likeliest tokens, likeliest first, ties to the lower id. */

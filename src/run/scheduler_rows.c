@@ -101,9 +101,9 @@ static int32_t pending_of(const md_request *r)
     return r->n_known - md_seq_length(r->seq);
 }
 
-static bool decodes(const md_request *r)
+bool md_request_decodes(const md_request *r)
 {
-    return !r->embed && r->n_known > r->n_prompt && pending_of(r) == 1;
+    return r->seq && !r->embed && r->n_known > r->n_prompt && pending_of(r) == 1;
 }
 
 static void put_row(md_scheduler *s, const md_request *r, int32_t token, uint8_t want)
@@ -115,24 +115,14 @@ static void put_row(md_scheduler *s, const md_request *r, int32_t token, uint8_t
     s->n++;
 }
 
-/* Drafts may be kept only as far as the answer and its context go. */
-static int32_t draft(md_scheduler *s, md_request *r, int32_t *out)
-{
-    const int32_t room = r->cap - r->n_known - 1, most = s->args.n_draft < room ? s->args.n_draft : room;
-    if (most < 1 || r->draft_worth < DRAFT_WORTH)
-        return 0;
-    return md_draft_lookup(r->token, r->n_known, out, most);
-}
-
 static void add_answer(md_scheduler *s, md_request *r)
 {
-    int32_t guess[MD_MOST_DRAFT];
     r->n_feed = 1;
     r->last_row = s->n;
     put_row(s, r, r->token[r->n_known - 1], MD_WANT_LOGITS);
-    r->n_draft = draft(s, r, guess);
+    r->n_draft = r->n_guess;
     for (int32_t i = 0; i < r->n_draft; i++)
-        put_row(s, r, guess[i], MD_WANT_LOGITS);
+        put_row(s, r, r->guess[i], MD_WANT_LOGITS);
     s->n_decoding++;
 }
 
@@ -170,7 +160,7 @@ static void fill(md_scheduler *s)
         if (r == s->walker)
             continue;
         r->n_feed = r->n_draft = 0;
-        if (decodes(r))
+        if (md_request_decodes(r))
             add_answer(s, r);
     }
     /* who decodes while others' vectors are made waits as for a prompt */

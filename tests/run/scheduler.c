@@ -191,12 +191,15 @@ typedef struct way {
     int32_t n_rows, n_positions; /* 0: what the scheduler wants */
     int apart;                   /* steps between arrivals */
     int rounds;
+    const md_model *drafter;
 } way;
 
 /* All requests in one scheduler; gives its counts. */
-static md_scheduler_counts run_way(const md_model *m, const way *w)
+static md_scheduler_counts run_way(const md_model *m, const way *given)
 {
-    md_session_args args;
+    way copy = *given, *w = &copy;
+    md_session_args args, small;
+    md_session *drafter = NULL;
     md_scheduler_session_args(m, &w->args, &args);
     args.n_threads = 2;
     args.n_context = 512;
@@ -207,6 +210,11 @@ static md_scheduler_counts run_way(const md_model *m, const way *w)
         args.n_rows = args.n_hidden = w->n_rows;
     md_session *session = session_of(m, &args);
     md_scheduler *s;
+    if (w->drafter) {
+        md_scheduler_drafter_args(w->drafter, &w->args, &args, &small);
+        small.n_rows = 70; /* less than long prompts have */
+        drafter = w->args.drafter = session_of(w->drafter, &small);
+    }
     OK(md_scheduler_new(session, &w->args, &s, err));
     const int32_t free_at_first = md_session_free_positions(session);
     heard *h = calloc(N_REQUESTS, sizeof *h);
@@ -228,6 +236,7 @@ static md_scheduler_counts run_way(const md_model *m, const way *w)
     md_scheduler_free(s);
     assert_int_equal(md_session_free_positions(session), free_at_first);
     md_session_free(session);
+    md_session_free(drafter);
     free(h);
     return c;
 }
@@ -289,6 +298,41 @@ static void answers_of_qwen3moe(void **state)
 {
     (void)state;
     as_if_alone("qwen3moe", NULL);
+}
+
+/* One that is the model itself, which is always right where the choice is greedy, and one that knows nothing. */
+static void answers_with_a_drafter(void **state)
+{
+    (void)state;
+    md_model *m = open_synth(&(md_synth_spec){.arch = "qwen3moe", .n_expert = 8, .seed = 5});
+    md_model *other = open_synth(&(md_synth_spec){.arch = "llama", .seed = 6});
+    md_model *stranger = open_synth(&(md_synth_spec){.arch = "bert", .seed = 6});
+    make_requests(m);
+    way w = usual(6);
+    w.args.n_draft = 4;
+    w.args.keep_prefixes = true;
+    w.n_positions = 1536; /* somebody is sent back now and then */
+    w.drafter = m;
+    const md_scheduler_counts same = run_way(m, &w);
+    w.drafter = other;
+    const md_scheduler_counts wrong = run_way(m, &w);
+    assert_true(same.accepted > 100 && same.accepted > 2 * wrong.accepted && wrong.drafted > 0);
+    assert_true(same.steps < wrong.steps);
+    md_session_args args;
+    md_error e;
+    md_scheduler_session_args(m, &w.args, &args);
+    md_session *session = session_of(m, &args), *bad;
+    md_embed_session_args(stranger, 100, &args);
+    bad = session_of(stranger, &args);
+    md_scheduler *s;
+    w.args.drafter = bad;
+    assert_int_equal(md_scheduler_new(session, &w.args, &s, &e), MD_ERR_UNSUPPORTED);
+    md_session_free(bad);
+    md_session_free(session);
+    free(want);
+    md_model_close(stranger);
+    md_model_close(other);
+    md_model_close(m);
 }
 
 static void answers_of_latent_attention(void **state)
@@ -539,6 +583,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_of_qwen3moe),
+        cmocka_unit_test(answers_with_a_drafter),
         cmocka_unit_test(answers_of_latent_attention),
         cmocka_unit_test(answers_of_a_window),
         cmocka_unit_test(answers_of_a_router_with_a_state),
