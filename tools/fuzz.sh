@@ -32,6 +32,7 @@ dictionary() { # NAME
     case $1 in
     gguf) sources=(src/format/*.c) ;;
     model) sources=(src/model/*.c src/model/*.def src/model/arch/*.c) ;;
+    request) sources=(src/serve/*.c) ;;
     saved) sources=(fuzz/targets/saved.c src/model/seq_save.c) ;;
     template) sources=(src/text/jinja*.c src/text/chat*.c) ;;
     tokenizer) sources=(src/text/tok*.c src/text/pretok*.c) ;;

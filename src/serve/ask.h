@@ -80,6 +80,8 @@ bool md_ask_take_schema(md_ask *a, const json_t *schema, md_refusal *r);
 bool md_ask_take_tools(md_ask *a, const json_t *list, const char *name, md_refusal *r);
 /* What only makes sense together. */
 bool md_ask_check(md_ask *a, md_refusal *r);
+/* The tool that is named is there. */
+bool md_ask_check_named(const md_ask *a, md_refusal *r);
 
 /* messages.c: checks messages and writes them the way templates read them: contents in parts become one string, "developer"
  * is "system", arguments of calls become objects. A new list, or NULL: refused. */

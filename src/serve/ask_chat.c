@@ -65,8 +65,7 @@ bool md_ask_tool_choice(void *base, const char *name, const json_t *value, md_re
     return true;
 }
 
-/* The tool that is named is there. */
-static bool check_named(const md_ask *a, md_refusal *r)
+bool md_ask_check_named(const md_ask *a, md_refusal *r)
 {
     if (a->tool_choice != MD_TOOLS_NAMED)
         return true;
@@ -151,7 +150,7 @@ bool md_ask_chat(md_ask *a, const char *body, size_t n, md_refusal *r)
         return md_refuse(r, 400, "missing_field", "messages", "'messages' is missing");
     if (a->top_logprobs >= 0 && !a->logprobs)
         return md_refuse(r, 400, "invalid_value", "top_logprobs", "'top_logprobs' needs 'logprobs': true");
-    return md_ask_check(a, r) && check_named(a, r);
+    return md_ask_check(a, r) && md_ask_check_named(a, r);
 }
 
 /* ---- completions ---- */

@@ -156,17 +156,23 @@ int md_keys_find(md_keys *k, const char *given)
 
 /* ---- hosts ---- */
 
+/* Nothing, or ":" and digits. */
+static bool is_port(const char *p)
+{
+    return *p == '\0' || (*p == ':' && strspn(p + 1, "0123456789") == strlen(p + 1));
+}
+
 /* The name of "name:port" or "[address]:port": its length, and where it begins; 0: malformed. */
 static size_t host_name(const char **host)
 {
-    if (**host == '[') {
-        const char *end = strchr(++*host, ']');
-        return end && (end[1] == '\0' || end[1] == ':') ? (size_t)(end - *host) : 0;
-    }
-    const char *colon = strchr(*host, ':');
-    if (colon && strspn(colon + 1, "0123456789") != strlen(colon + 1))
+    const bool bracket = **host == '[';
+    if (bracket)
+        ++*host;
+    const size_t n = strcspn(*host, bracket ? "]" : ":");
+    const char *rest = *host + n;
+    if (bracket && *rest++ != ']')
         return 0;
-    return colon ? (size_t)(colon - *host) : strlen(*host);
+    return is_port(rest) ? n : 0;
 }
 
 static bool is_loopback(const char *name, size_t n)

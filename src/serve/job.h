@@ -38,6 +38,7 @@ typedef struct md_choice {
     double last_token;  /* when it came; seconds */
     int block;          /* the form's own count of what it has begun */
     int state;          /* and where it is */
+    size_t from;        /* where in content or reasoning that began */
     md_request_result result;
     float *vector; /* owned, of an embedding */
 } md_choice;
@@ -88,7 +89,8 @@ struct md_job {
     bool failed; /* refused or broken off: what still comes is not told */
     bool moving; /* something of it has run */
     int32_t n_submitted, n_ended;
-    md_buf line; /* scratch of the form */
+    md_buf line;    /* scratch of the form */
+    int64_t events; /* told so far, for forms that number them */
 };
 
 /* A job with n_choices answers; ask is taken over ({0} afterwards). NULL: memory. */

@@ -53,11 +53,20 @@ static const json_t *arguments_of(const json_t *call)
     return NULL;
 }
 
+/* Arguments as a text must be an object, too. */
+static bool is_object_text(const json_t *text)
+{
+    json_t *v = json_is_string(text) ? json_loads(json_string_value(text), 0, NULL) : NULL;
+    const bool is = json_is_object(v);
+    json_decref(v);
+    return is;
+}
+
 static bool is_call(const json_t *call)
 {
     const json_t *arguments = arguments_of(call);
     return json_is_string(json_object_get(call, "name")) &&
-           (json_is_object(arguments) || json_is_string(arguments) || !arguments);
+           (json_is_object(arguments) || !arguments || is_object_text(arguments));
 }
 
 static void give_call(md_split *s, const json_t *call)
