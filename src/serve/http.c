@@ -157,6 +157,8 @@ static enum MHD_Result respond(md_exchange *x, struct MHD_Connection *c)
 {
     md_reply *p = x->reply;
     struct MHD_Response *response;
+    if (!p->ready)
+        return MHD_NO; /* nobody listens any more */
     if (p->stream) {
         response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK, read_stream, md_reply_hold(p),
                                                      free_stream);

@@ -166,7 +166,7 @@ void md_reply_look(md_reply *p)
 bool md_reply_wait(md_reply *p)
 {
     pthread_mutex_lock(&p->lock);
-    const bool ready = p->ready;
+    const bool ready = p->ready || p->ended; /* ended, but not ready: the client went before anything was said */
     if (!ready && p->connection) {
         p->suspended = true;
         MHD_suspend_connection(p->connection);

@@ -55,7 +55,8 @@ bool md_reply_gone(md_reply *p);
 void md_reply_look(md_reply *p);
 
 /* --- the connection --- */
-/* Suspends the connection unless the reply is ready. True: it is, and may be sent. */
+/* Suspends the connection unless the reply is ready, or was given up before it could be (nothing is to be sent then). True: it was not
+ * suspended. */
 bool md_reply_wait(md_reply *p);
 /* The next bytes of a stream: how many; 0: none now, the connection is suspended; -1: the end; -2: broken off. */
 long md_reply_take(md_reply *p, char *to, size_t n);
