@@ -235,11 +235,18 @@ md_status md_out_write(md_out *o, const void *bytes, size_t n, md_error *err)
     return MD_OK;
 }
 
-/* Gives the unnamed file a name beside the target, from which a rename can replace what is there. */
+/* Gives the unnamed file its name at once, which leaves nothing behind whenever the process is killed. Where there is such a file already:
+ * a name beside it, from which a rename can replace it. */
 static md_status out_link(md_out *o, md_error *err)
 {
     char from[64];
     snprintf(from, sizeof from, "/proc/self/fd/%d", o->fd);
+    if (linkat(AT_FDCWD, from, AT_FDCWD, o->path, AT_SYMLINK_FOLLOW) == 0) {
+        o->committed = true;
+        return MD_OK;
+    }
+    if (errno != EEXIST)
+        return out_error(o, "write", errno, err);
     char *part = part_name(o);
     if (!part)
         return md_fail_memory(err, "an output file");
@@ -261,7 +268,7 @@ md_status md_out_commit(md_out *o, md_error *err)
         return out_error(o, "sync", errno, err);
     if (!o->part)
         MD_TRY(out_link(o, err));
-    if (rename(o->part, o->path) != 0)
+    if (!o->committed && rename(o->part, o->path) != 0)
         return out_error(o, "write", errno, err);
     o->committed = true;
     const int dir = open(o->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -29,6 +29,7 @@ typedef struct md_cli {
 /* --- commands, one file each --- */
 md_status md_cli_run(md_cli *cli, md_error *err);
 md_status md_cli_serve(md_cli *cli, md_error *err);
+md_status md_cli_batch(md_cli *cli, md_error *err);
 md_status md_cli_inspect(md_cli *cli, md_error *err);
 md_status md_cli_tokenize(md_cli *cli, md_error *err);
 md_status md_cli_detokenize(md_cli *cli, md_error *err);
@@ -144,6 +145,8 @@ md_status md_cli_on_miss(const md_cli *cli, const md_model *m, md_on_miss *out, 
 md_model_args md_cli_model_args(const md_cli *cli);
 /* Opens the model named by the first operand, with a progress bar. */
 md_status md_cli_open_model(md_cli *cli, md_model **out, md_error *err) MD_MUST_USE;
+/* What a model is called by its file: the name without folder and ending. Owned by the caller; NULL when memory is out. */
+char *md_cli_model_name(const char *path);
 /* What was noticed while opening; the first few, if there are many. */
 void md_cli_show_notes(const md_cli *cli, const md_model *m);
 /* A session, if its keys, values and scratch fit into free memory. */

@@ -19,8 +19,8 @@ static command_fn *const command_fns[MD_N_COMMANDS] = {
     [MD_COMMAND_PACK] = md_cli_pack,         [MD_COMMAND_COMPLETION] = md_cli_completion,
     [MD_COMMAND_HELP] = md_cli_help,         [MD_COMMAND_BENCH] = md_cli_bench,
     [MD_COMMAND_SYNTH] = md_cli_synth,       [MD_COMMAND_TRACE] = md_cli_trace,
-    [MD_COMMAND_MAN] = md_cli_man,           [MD_COMMAND_PLAN] = md_cli_plan,
-    [MD_COMMAND_SERVE] = md_cli_serve,
+    [MD_COMMAND_BATCH] = md_cli_batch,       [MD_COMMAND_MAN] = md_cli_man,
+    [MD_COMMAND_PLAN] = md_cli_plan,         [MD_COMMAND_SERVE] = md_cli_serve,
 };
 
 static int exit_code(md_status status)

@@ -4,6 +4,8 @@
 #include "cli/cli.h"
 #include "base/sys.h"
 
+#include <string.h>
+
 #define MOST_NOTES 5u
 
 md_model_args md_cli_model_args(const md_cli *cli)
@@ -64,6 +66,16 @@ md_status md_cli_open_session(const md_cli *cli, const md_model *m, const md_ses
             cli, "note: the weights take %s and only %s of memory is free: they will be read from disk again and again",
             md_cli_bytes(weights, sizeof weights, need.weights), available);
     return md_session_new(m, &own, out, err);
+}
+
+char *md_cli_model_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *name = md_strdup(slash ? slash + 1 : path);
+    char *dot = name ? strrchr(name, '.') : NULL;
+    if (dot && dot != name && strcmp(dot, ".gguf") == 0)
+        *dot = '\0';
+    return name;
 }
 
 md_status md_cli_need_tokenizer(const md_model *m, const md_tokenizer **out, md_error *err)

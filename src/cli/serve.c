@@ -44,17 +44,6 @@ static md_status read_scheduler(const md_options *o, md_scheduler_args *a, md_er
     return MD_OK;
 }
 
-/* The file's name without folder and ending. */
-static char *name_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    char *name = md_strdup(slash ? slash + 1 : path);
-    char *dot = name ? strrchr(name, '.') : NULL;
-    if (dot && dot != name && strcmp(dot, ".gguf") == 0)
-        *dot = '\0';
-    return name;
-}
-
 static md_status read_template(serving *v, md_error *err)
 {
     const char *given = md_opt_text(v->cli->options, MD_OPT_TEMPLATE);
@@ -95,7 +84,8 @@ static md_status read_args(serving *v, md_error *err)
     MD_TRY(read_scheduler(o, &v->scheduler, err));
     MD_TRY(read_size(o, MD_OPT_MAX_BODY, "--max-body", &body, err));
     MD_FAIL_IF(body > 1u << 30, MD_ERR_ARGUMENT, "--max-body may be 1G at most");
-    v->name = md_opt_given(o, MD_OPT_ALIAS) ? md_strdup(md_opt_text(o, MD_OPT_ALIAS)) : name_of(o->operand[0]);
+    v->name = md_opt_given(o, MD_OPT_ALIAS) ? md_strdup(md_opt_text(o, MD_OPT_ALIAS))
+                                            : md_cli_model_name(o->operand[0]);
     if (!v->name)
         return md_fail_memory(err, "the model's name");
     v->args = (md_server_args){.scheduler = &v->scheduler,

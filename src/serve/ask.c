@@ -10,8 +10,13 @@
 
 void md_ask_default(md_ask *a)
 {
-    const int32_t n_vocab = a->n_vocab;
-    *a = (md_ask){.n = 1, .max_tokens = -1, .top_logprobs = -1, .n_vocab = n_vocab};
+    *a = (md_ask){.n = 1,
+                  .max_tokens = -1,
+                  .top_logprobs = -1,
+                  .n_vocab = a->n_vocab,
+                  .steady = a->steady,
+                  .number = a->number,
+                  .created = a->created};
     md_sampler_args_default(&a->sampler);
 }
 

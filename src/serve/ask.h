@@ -55,7 +55,11 @@ typedef struct md_ask {
     const char *prefix, *suffix;
     const json_t *extra;
 
-    int32_t n_vocab; /* set by the caller before parsing: bounds token ids */
+    /* set by the caller before parsing */
+    int32_t n_vocab; /* bounds token ids */
+    bool steady;     /* the answer depends on nothing but the request and these two: */
+    uint64_t number; /* ids come from it, and the seed of a request that gives none */
+    int64_t created; /* Unix time of the answer, and for the template */
 } md_ask;
 
 /* Each fills *a, whose n_vocab is set, from a body of n bytes. False: refused; a is to be freed either way. */

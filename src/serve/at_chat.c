@@ -3,9 +3,8 @@
  * POST /v1/chat/completions, /v1/messages and /v1/responses: one thing in three forms. */
 #include "serve/http.h"
 
-static bool make(md_exchange *x, const md_form *form, md_ask *ask, md_job **out, md_refusal *r)
+static bool make(const md_server *s, md_reply *reply, const md_form *form, md_ask *ask, md_job **out, md_refusal *r)
 {
-    const md_server *s = x->server;
     md_tokens prompt = {0};
     md_grammar *grammar = NULL;
     bool reasons = false;
@@ -14,7 +13,7 @@ static bool make(md_exchange *x, const md_form *form, md_ask *ask, md_job **out,
         return false;
     }
     const int32_t n = ask->n;
-    md_job *j = md_job_new(x->reply, form, ask, 1, n);
+    md_job *j = md_job_new(reply, form, ask, 1, n);
     if (!j) {
         md_tokens_done(&prompt);
         md_grammar_free(grammar);
@@ -28,31 +27,32 @@ static bool make(md_exchange *x, const md_form *form, md_ask *ask, md_job **out,
     return true;
 }
 
-typedef bool parser(md_ask *a, const char *body, size_t n, md_refusal *r);
-
-static void answer(md_exchange *x, parser *parse, const md_form *form)
+bool md_make_chat(md_server *s, md_reply *reply, md_ask *ask, const char *body, size_t n, md_job **out, md_refusal *r)
 {
-    md_ask ask = {.n_vocab = md_model_get_info(x->server->model)->n_vocab};
-    md_refusal r = {0};
-    md_job *j = NULL;
-    if (parse(&ask, x->body.data, x->body.len, &r) && make(x, form, &ask, &j, &r))
-        md_exchange_post(x, j);
-    else
-        md_exchange_refuse(x, &r);
-    md_ask_done(&ask);
+    return md_ask_chat(ask, body, n, r) && make(s, reply, &md_form_chat, ask, out, r);
+}
+
+static bool make_messages(md_server *s, md_reply *reply, md_ask *ask, const char *body, size_t n, md_job **out, md_refusal *r)
+{
+    return md_ask_messages(ask, body, n, r) && make(s, reply, &md_form_messages, ask, out, r);
+}
+
+static bool make_responses(md_server *s, md_reply *reply, md_ask *ask, const char *body, size_t n, md_job **out, md_refusal *r)
+{
+    return md_ask_responses(ask, body, n, r) && make(s, reply, &md_form_responses, ask, out, r);
 }
 
 void md_at_chat(md_exchange *x)
 {
-    answer(x, md_ask_chat, &md_form_chat);
+    md_exchange_make(x, md_make_chat);
 }
 
 void md_at_messages(md_exchange *x)
 {
-    answer(x, md_ask_messages, &md_form_messages);
+    md_exchange_make(x, make_messages);
 }
 
 void md_at_responses(md_exchange *x)
 {
-    answer(x, md_ask_responses, &md_form_responses);
+    md_exchange_make(x, make_responses);
 }

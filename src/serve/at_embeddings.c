@@ -102,7 +102,7 @@ static bool put_inputs(const md_server *s, const json_t *input, md_job *j, md_re
     return true;
 }
 
-static bool make(md_exchange *x, const embed_ask *e, md_ask *ask, md_job **out, md_refusal *r)
+static bool make(const md_server *s, md_reply *reply, const embed_ask *e, md_ask *ask, md_job **out, md_refusal *r)
 {
     const size_t n = is_list(e->input) ? json_array_size(e->input) : 1;
     md_pooling pooling;
@@ -113,7 +113,7 @@ static bool make(md_exchange *x, const embed_ask *e, md_ask *ask, md_job **out, 
         return md_refuse(r, 400, "invalid_value", "encoding_format", "'encoding_format' must be float or base64");
     if (!read_pooling(e->pooling, &pooling, r))
         return false;
-    md_job *j = md_job_new(x->reply, &md_form_embeddings, ask, n, 1);
+    md_job *j = md_job_new(reply, &md_form_embeddings, ask, n, 1);
     if (!j)
         return md_refuse_memory(r);
     j->embed = true;
@@ -121,7 +121,7 @@ static bool make(md_exchange *x, const embed_ask *e, md_ask *ask, md_job **out, 
     j->power = (double)e->power;
     j->raw = !e->normalize;
     j->base64 = e->format && strcmp(e->format, "base64") == 0;
-    if (!put_inputs(x->server, e->input, j, r)) {
+    if (!put_inputs(s, e->input, j, r)) {
         md_job_free(j);
         return false;
     }
@@ -129,7 +129,8 @@ static bool make(md_exchange *x, const embed_ask *e, md_ask *ask, md_job **out, 
     return true;
 }
 
-void md_at_embeddings(md_exchange *x)
+bool md_make_embeddings(md_server *s, md_reply *reply, md_ask *ask, const char *body, size_t n, md_job **out,
+                        md_refusal *r)
 {
     static const md_field table[] = {{"input", MD_FIELD_VALUE, offsetof(embed_ask, input)},
                                      {"encoding_format", MD_FIELD_TEXT, offsetof(embed_ask, format)},
@@ -140,13 +141,13 @@ void md_at_embeddings(md_exchange *x)
                                      {"model", MD_FIELD_IGNORE},
                                      {"user", MD_FIELD_IGNORE},
                                      {0}};
-    md_refusal r = {0};
     embed_ask e = {.normalize = true};
-    md_job *j = NULL;
-    md_ask ask = {.root = md_fields_parse(x->body.data, x->body.len, &r), .seeded = true};
-    if (ask.root && md_fields_read(ask.root, table, &e, "", &r) && make(x, &e, &ask, &j, &r))
-        md_exchange_post(x, j);
-    else
-        md_exchange_refuse(x, &r);
-    md_ask_done(&ask);
+    ask->root = md_fields_parse(body, n, r);
+    ask->seeded = true;
+    return ask->root && md_fields_read(ask->root, table, &e, "", r) && make(s, reply, &e, ask, out, r);
+}
+
+void md_at_embeddings(md_exchange *x)
+{
+    md_exchange_make(x, md_make_embeddings);
 }

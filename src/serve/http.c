@@ -40,17 +40,33 @@ void md_exchange_json(md_exchange *x, md_buf *body)
     md_exchange_text(x, "application/json", body);
 }
 
-void md_exchange_post(md_exchange *x, md_job *job)
+void md_server_set_job(md_server *s, md_job *job)
 {
-    md_server *s = x->server;
     job->metrics = &s->metrics;
     job->model = s->name;
     job->tokenizer = s->tokenizer;
     job->n_embd = md_model_get_info(s->model)->n_embd;
     job->n_context = s->args.n_context;
+}
+
+void md_exchange_post(md_exchange *x, md_job *job)
+{
+    md_server_set_job(x->server, job);
     if (x->key > 0)
         snprintf(job->client, sizeof job->client, "key-%d", x->key);
-    md_engine_post(s->engine, job);
+    md_engine_post(x->server->engine, job);
+}
+
+void md_exchange_make(md_exchange *x, md_make_fn *make)
+{
+    md_ask ask = {.n_vocab = md_model_get_info(x->server->model)->n_vocab};
+    md_refusal r = {0};
+    md_job *j = NULL;
+    if (make(x->server, x->reply, &ask, x->body.data, x->body.len, &j, &r))
+        md_exchange_post(x, j);
+    else
+        md_exchange_refuse(x, &r);
+    md_ask_done(&ask);
 }
 
 /* ---- who may ask ---- */

@@ -93,6 +93,17 @@ bool md_tools_grammar(const md_server *s, const md_ask *ask, bool reasons, md_gr
 /* Appends a text that tells a model of its tools, for templates that do not. */
 void md_tools_describe(const json_t *tools, md_buf *b);
 
+/* --- jobs from bodies, of whoever asks --- */
+/* Parses a body of n bytes and makes its job, whose reply is held. *ask is {0} but for what the caller sets, and is to be freed either
+ * way. False: refused. */
+typedef bool md_make_fn(md_server *s, md_reply *reply, md_ask *ask, const char *body, size_t n, md_job **out,
+                        md_refusal *r);
+md_make_fn md_make_chat, md_make_completion, md_make_embeddings;
+/* Makes the job of the exchange's body, and posts it. */
+void md_exchange_make(md_exchange *x, md_make_fn *make);
+/* Sets what all jobs of a server have. */
+void md_server_set_job(md_server *s, md_job *job);
+
 /* --- endpoints --- */
 void md_at_chat(md_exchange *x);
 void md_at_completions(md_exchange *x);

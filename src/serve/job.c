@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "serve/job.h"
 
+#include "base/rng.h"
 #include "base/sys.h"
 
 #include <stdio.h>
@@ -38,11 +39,12 @@ md_job *md_job_new(md_reply *reply, const md_form *form, md_ask *ask, size_t n_p
     *ask = (md_ask){0};
     j->n_prompts = n_prompts;
     j->n_choices = (int32_t)n;
-    j->created = (int64_t)time(NULL);
+    j->created = j->ask.steady ? j->ask.created : (int64_t)time(NULL);
+    j->number = j->ask.steady ? j->ask.number : random_number();
     j->arrived = md_sys_seconds();
     if (!j->ask.seeded)
-        j->ask.seed = random_number() & 0xffffffffu;
-    snprintf(j->id, sizeof j->id, "%s%016llx", form->id, (unsigned long long)random_number());
+        j->ask.seed = (j->ask.steady ? j->number : random_number()) & 0xffffffffu;
+    snprintf(j->id, sizeof j->id, "%s%016llx", form->id, (unsigned long long)j->number);
     for (size_t i = 0; i < n; i++) {
         j->choice[i] = (md_choice){.job = j, .index = (int32_t)i, .prompt = i / (size_t)per_prompt};
         md_buf_puts(&j->choice[i].content, "");
@@ -147,7 +149,8 @@ static void on_call(void *user, const char *name, const char *arguments, size_t 
         return;
     }
     memcpy(call.arguments, arguments, n);
-    snprintf(call.id, sizeof call.id, "call_%016llx", (unsigned long long)random_number());
+    const md_rand4 id = md_philox(c->job->number, (uint64_t)c->index, c->n_calls);
+    snprintf(call.id, sizeof call.id, "call_%08x%08x", (unsigned)id.v[0], (unsigned)id.v[1]);
     c->call[c->n_calls++] = call;
     if (told(c))
         c->job->form->call(c, &c->call[c->n_calls - 1]);
@@ -212,6 +215,8 @@ static void on_end(md_choice *c, const md_request_event *e)
 {
     md_job *j = c->job;
     c->result = *e->result;
+    if (j->ask.steady) /* these depend on what ran before and beside it */
+        c->result.n_cached = c->result.n_drafted = c->result.n_accepted = 0;
     if (j->embed && e->vector && e->n_vectors == 1) {
         c->vector = md_calloc((size_t)j->n_embd, sizeof *c->vector);
         if (c->vector)

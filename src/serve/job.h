@@ -66,6 +66,7 @@ struct md_job {
     const md_form *form;
     md_ask ask;
     char id[48];
+    uint64_t number;   /* ids come from it */
     int64_t created;   /* Unix time */
     const char *model; /* its name; borrowed from the server */
     const md_tokenizer *tokenizer;

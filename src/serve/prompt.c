@@ -74,7 +74,7 @@ static md_status render(const md_server *s, const md_ask *ask, const json_t *mes
                                .bos_token = s->bos,
                                .eos_token = s->eos,
                                .extra_json = text,
-                               .now = (int64_t)time(NULL)};
+                               .now = ask->steady ? ask->created : (int64_t)time(NULL)};
     const md_status status = md_template_render(s->template_, &args, out, err);
     free(text);
     return status;

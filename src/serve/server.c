@@ -68,6 +68,26 @@ static md_status take_args(md_server *s, const md_server_args *args, md_error *e
     return open_template(s, args, err);
 }
 
+md_status md_server_new_silent(const md_server_args *args, md_server **out, md_error *err)
+{
+    *out = NULL;
+    md_server *s = md_calloc(1, sizeof *s);
+    if (!s)
+        return md_fail_memory(err, "the server");
+    s->listen_fd = -1;
+    pthread_mutex_init(&s->lock, NULL);
+    md_status status = md_metrics_init(&s->metrics) ? MD_OK : md_fail_memory(err, "the server");
+    if (status == MD_OK)
+        status = md_keys_init(&s->keys, NULL, err);
+    if (status == MD_OK)
+        status = take_args(s, args, err);
+    if (status != MD_OK)
+        md_server_free(s);
+    else
+        *out = s;
+    return status;
+}
+
 md_status md_server_new(const md_server_args *args, md_server **out, md_error *err)
 {
     *out = NULL;

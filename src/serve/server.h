@@ -32,6 +32,8 @@ typedef struct md_server_args {
 
 /* Starts listening and answering. */
 md_status md_server_new(const md_server_args *args, md_server **out, md_error *err) MD_MUST_USE;
+/* One that does not listen and runs nothing: what is known of a model, for those who make jobs of bodies themselves. */
+md_status md_server_new_silent(const md_server_args *args, md_server **out, md_error *err) MD_MUST_USE;
 int md_server_port(const md_server *s);
 bool md_server_keys_exposed(const md_server *s);
 /* To be called some times a second: comments in streams that are silent, connections that dawdle. */
