@@ -5,8 +5,9 @@
 A budget is a percentage of the model's size, or `all` for everything resident. A streamed model's single answers are those of `medley run`,
 each with a prompt that was never used before and from a cold page cache: the bench repeats its tokens, which a cache of experts would
 learn. The rest is measured by `medley bench`. Both run in a memory cgroup of that limit (as in streaming.py); a budget below the least
-that works is left out. A measured figure is the median of all repetitions. The machine's profile is measured anew at the beginning,
-since it belongs to the hour. Needs a cgroup that this user can write to (root). Standard library only.
+that works is left out. Since machines, and disks most of all, change within minutes, the profile is measured anew right before and right
+after each repetition, by its microbenchmarks alone; what is predicted for it is the mean of the two. A configuration's figures are the
+medians of its repetitions. Needs a cgroup that this user can write to (root). Standard library only.
 """
 import argparse
 import csv
@@ -22,7 +23,7 @@ import tempfile
 import streaming
 import versus
 
-FIELDS = ['date', 'machine', 'model', 'bytes', 'budget', 'memory', 'threads', 'batch', 'test', 'predicted', 'measured', 'low', 'high', 'error']
+FIELDS = ['date', 'machine', 'model', 'bytes', 'budget', 'memory', 'threads', 'batch', 'test', 'predicted', 'predicted_low', 'predicted_high', 'measured', 'low', 'high', 'error']
 
 
 def options():
@@ -37,7 +38,6 @@ def options():
     p.add_argument('--repeat', type=int, default=3, metavar='N')
     p.add_argument('--args', default='', metavar='ARGS', help='further options of both commands, such as --read-ahead off')
     p.add_argument('--wrap', default='', metavar='COMMAND', help='put before every command, such as one that raises its priority')
-    p.add_argument('--best', action='store_true', help='compare with the best repetition, not the median: for machines that others use')
     p.add_argument('--cgroups', default='/sys/fs/cgroup', metavar='DIR', help='where cgroups are mounted [/sys/fs/cgroup]')
     p.add_argument('--csv', default='', help='file to add the results to')
     return p.parse_args()
@@ -47,7 +47,7 @@ class Machine:
     """Runs commands with a profile folder of its own."""
 
     def __init__(self, o, folder):
-        self.o, self.env, self.measured = o, dict(os.environ, XDG_CACHE_HOME=folder), set()
+        self.o, self.env = o, dict(os.environ, XDG_CACHE_HOME=folder)
 
     def plain(self, command):
         done = subprocess.run(shlex.split(self.o.wrap) + command, capture_output=True, text=True, env=self.env)
@@ -66,70 +66,89 @@ def positions(o, batch):
     return max(pages(o.prompt) + 64, batch * (pages(o.prompt + o.generate) + 64))
 
 
-def plan(m, model, memory, threads, batch):
+SAID = {'load': 'load_seconds', 'prompt': 'prompt_tokens_per_s', 'first prompt': 'first_prompt_tokens_per_s', 'generation': 'generation_tokens_per_s'}
+
+
+def plan(m, model, memory, threads, batch, prompt, measure):
+    """{test: figure}"""
     o = m.o
-    command = [o.bin, 'plan', model, '--json', '-q', '--threads', str(threads), '--batch', str(batch), '--prompt', str(o.prompt), '--chunk', '512',
+    command = [o.bin, 'plan', model, '--json', '-q', '--threads', str(threads), '--batch', str(batch), '--prompt', str(prompt), '--chunk', '512',
                '--ctx', str(positions(o, batch)), *shlex.split(o.args)]
     if memory:
         command += ['--memory', str(memory)]
-    if threads not in m.measured:
+    if measure:
         command.append('--measure')
-        m.measured.add(threads)
     rows = m.plain(command)['rows']
-    return next(r for r in rows if r['resident'] == (memory == 0) and memory in (0, r['memory']))
+    row = next(r for r in rows if r['resident'] == (memory == 0) and memory in (0, r['memory']))
+    return {test: row[name] for test, name in SAID.items()}
 
 
 def bench(m, model, memory, threads, batch):
     o = m.o
     command = [o.bin, 'bench', model, '--json', '-q', '--threads', str(threads), '--batch', str(batch), '--prompt', str(o.prompt), '--chunk', '512',
-               '--depth', str(o.prompt), '--generate', str(o.generate), '--repeat', str(o.repeat), *shlex.split(o.args)]
+               '--depth', str(o.prompt), '--generate', str(o.generate), '--repeat', '2', '--fresh', *shlex.split(o.args)]
     out = m.limited(command + ['--memory', str(memory)], memory) if memory else m.plain(command)
-    return {'prompt' if r['prompt'] else 'generation': r for r in out['results']}
+    return {'prompt' if r['prompt'] else 'generation': r['tokens_per_s'] for r in out['results']}
 
 
-def answer(m, model, memory, threads):
-    """A first prompt of about so many tokens (four bytes a word), and what is written behind it."""
-    o, found = m.o, {'first prompt': [], 'generation': []}
-    for _ in range(o.repeat):
-        words = random.SystemRandom()
-        prompt = ' '.join(''.join(words.choice('abcdefghijklmnopqrstuvwxyz') for _ in range(3)) for _ in range(o.prompt // 4))
-        streaming.drop(model)
-        f = m.limited([o.bin, 'run', model, '--raw', '-p', prompt, '-n', str(o.generate), '--temp', '1', '--ignore-eog', '--uses', 'off', '--ctx',
-                       str(positions(o, 1)), '--threads', str(threads), '--memory', str(memory), '--json', '-q', *shlex.split(o.args)], memory)['figures']
-        found['first prompt'].append(f['prompt_tokens_per_second'])
-        found['generation'].append(f['generated_tokens_per_second'])
-    return {test: dict(zip(('tokens_per_s', 'lowest', 'highest'), versus.spread(v))) for test, v in found.items()}
+def new_prompt(m, model):
+    """A prompt of about so many tokens (four bytes a word), and how many they are."""
+    words = random.SystemRandom()
+    text = ' '.join(''.join(words.choice('abcdefghijklmnopqrstuvwxyz') for _ in range(3)) for _ in range(m.o.prompt // 4))
+    return text, len(m.plain([m.o.bin, 'tokenize', model, '--json', text])['tokens'])
+
+
+def answer(m, model, memory, threads, prompt):
+    o = m.o
+    streaming.drop(model)
+    f = m.limited([o.bin, 'run', model, '--raw', '-p', prompt, '-n', str(o.generate), '--temp', '1', '--ignore-eog', '--uses', 'off', '--ctx',
+                   str(positions(o, 1)), '--threads', str(threads), '--memory', str(memory), '--json', '-q', *shlex.split(o.args)], memory)['figures']
+    return {'load': f['load_seconds'], 'first prompt': f['prompt_tokens_per_second'], 'generation': f['generated_tokens_per_second']}
+
+
+def repetitions(m, model, memory, threads, batch):
+    """What was predicted and what was measured, each time."""
+    single = memory and batch == 1
+    plan(m, model, memory, threads, batch, m.o.prompt, True)
+    for _ in range(m.o.repeat):
+        text, tokens = new_prompt(m, model) if single else ('', m.o.prompt)
+        before = plan(m, model, memory, threads, batch, tokens, False)
+        found = answer(m, model, memory, threads, text) if single else bench(m, model, memory, threads, batch)
+        after = plan(m, model, memory, threads, batch, tokens, True)
+        yield {test: (before[test] + after[test]) / 2 for test in found}, found
 
 
 def compare(m, model, budget, threads, batch):
     size = os.path.getsize(model)
     memory = 0 if budget == 'all' else size * int(budget) // 100
     try:
-        said = plan(m, model, memory, threads, batch)
+        both = list(repetitions(m, model, memory, threads, batch))
     except RuntimeError as e:
         print(f'{os.path.basename(model)} at {budget} %: left out: {e}')
         return
-    found = answer(m, model, memory, threads) if memory and batch == 1 else bench(m, model, memory, threads, batch)
-    for test, r in found.items():
-        predicted = said[f"{test.replace(' ', '_')}_tokens_per_s"]
-        measured = r['highest'] if m.o.best else r['tokens_per_s']
+    for test in both[0][1]:
+        predicted, measured = (versus.spread([turn[k][test] for turn in both]) for k in (0, 1))
         yield dict(zip(FIELDS, [datetime.date.today().isoformat(), versus.machine(), os.path.basename(model), size, budget, memory, threads, batch,
-                                test, round(predicted, 3), round(measured, 3), round(r['lowest'], 3), round(r['highest'], 3),
-                                round(predicted / measured - 1, 4)]))
+                                test, *(round(x, 3) for x in (*predicted, *measured)), round(predicted[0] / measured[0] - 1, 4)]))
 
 
 def show(r):
-    print(f"{r['model']:28} {r['budget']:>4} % {r['threads']:2} threads, batch {r['batch']:3}  {r['test']:12} predicted {r['predicted']:9.2f}  measured "
-          f"{r['measured']:9.2f} ({r['low']:.2f} to {r['high']:.2f})  {r['error']:+7.1%}", flush=True)
+    unit = 's' if r['test'] == 'load' else 'tokens/s'
+    print(f"{r['model']:28} {r['budget']:>4} % {r['threads']:2} threads, batch {r['batch']:3}  {r['test']:12} predicted {r['predicted']:8.2f} "
+          f"({r['predicted_low']:.2f} to {r['predicted_high']:.2f})  measured {r['measured']:8.2f} ({r['low']:.2f} to {r['high']:.2f}) {unit}  "
+          f"{r['error']:+7.1%}", flush=True)
 
 
 def conclude(rows):
-    for test in ('prompt', 'first prompt', 'generation'):
-        errors = [abs(r['error']) for r in rows if r['test'] == test]
+    def say(name, found):
+        errors = [abs(r['error']) for r in found]
         if errors:
-            print(f'{test}: {len(errors)} configurations, mean error {sum(errors) / len(errors):.1%}, worst {max(errors):.1%}')
-    errors = [abs(r['error']) for r in rows]
-    print(f'all: mean error {sum(errors) / max(len(errors), 1):.1%}, worst {max(errors, default=0):.1%}')
+            print(f'{name}: {len(errors)} configurations, mean error {sum(errors) / len(errors):.1%}, worst {max(errors):.1%}')
+
+    for streamed in (False, True):
+        for test in SAID:
+            say(f"{test}, {'within a budget' if streamed else 'everything resident'}", [r for r in rows if r['test'] == test and (r['budget'] != 'all') == streamed])
+    say('all tokens/s', [r for r in rows if r['test'] != 'load'])
 
 
 def main():

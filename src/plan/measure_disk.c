@@ -13,7 +13,8 @@
 
 #include <math.h>
 
-enum { PASSES = 12, MOST = 16 /* reads at once */ };
+#define LONG ((size_t)1 << 20) /* bytes of one of the reads that never end */
+enum { PASSES = 16, MOST = 16 /* reads at once */ };
 
 typedef struct disk_work {
     md_reader *reader;
@@ -21,19 +22,22 @@ typedef struct disk_work {
     uint64_t file_bytes, key, count;
 } disk_work;
 
+/* Where a read of so many bytes can begin, drawn anew. */
+static uint64_t place(disk_work *w, size_t bytes)
+{
+    const uint64_t places = (w->file_bytes - bytes) / MD_READER_ALIGN + 1;
+    const md_rand4 r = md_philox(w->key, w->count++, 0);
+    return ((uint64_t)r.v[0] << 32 | r.v[1]) % places * MD_READER_ALIGN;
+}
+
 /* n reads of `bytes`; seconds until all are there. */
 static md_status read_some(disk_work *w, int n, size_t bytes, double *seconds, md_error *err)
 {
     md_read read[MOST];
     const size_t room = md_reader_room(0, bytes);
-    const uint64_t places = (w->file_bytes - bytes) / MD_READER_ALIGN + 1;
-    for (int i = 0; i < n; i++) {
-        const md_rand4 r = md_philox(w->key, w->count++, 0);
-        read[i] = (md_read){.urgent = true,
-                            .offset = ((uint64_t)r.v[0] << 32 | r.v[1]) % places * MD_READER_ALIGN,
-                            .n = bytes,
-                            .buffer = w->buffer.bytes + (size_t)i * room};
-    }
+    for (int i = 0; i < n; i++)
+        read[i] = (md_read){
+            .urgent = true, .offset = place(w, bytes), .n = bytes, .buffer = w->buffer.bytes + (size_t)i * room};
     const double began = md_sys_seconds();
     for (int i = 0; i < n; i++)
         md_reader_submit(w->reader, &read[i]);
@@ -45,6 +49,42 @@ static md_status read_some(disk_work *w, int n, size_t bytes, double *seconds, m
     return status;
 }
 
+struct md_disk_reads {
+    disk_work *w; /* borrowed */
+    md_read read[MOST];
+};
+
+static void begin_read(md_disk_reads *r, int i)
+{
+    r->read[i] = (md_read){.urgent = true,
+                           .offset = place(r->w, LONG),
+                           .n = LONG,
+                           .buffer = r->w->buffer.bytes + (size_t)i * md_reader_room(0, LONG)};
+    md_reader_submit(r->w->reader, &r->read[i]);
+}
+
+void md_disk_reads_begin(md_disk_reads *r)
+{
+    for (int i = 0; i < MOST; i++)
+        begin_read(r, i);
+}
+
+md_status md_disk_reads_go_on(md_disk_reads *r, bool wait, double *bytes, md_error *err)
+{
+    for (md_read *done; (done = md_reader_done(r->w->reader, wait)); wait = false) {
+        MD_TRY(md_reader_explain(r->w->reader, done, err));
+        *bytes += (double)done->n;
+        begin_read(r, (int)(done - r->read));
+    }
+    return MD_OK;
+}
+
+void md_disk_reads_end(md_disk_reads *r)
+{
+    while (md_reader_done(r->w->reader, true))
+        ;
+}
+
 static md_status measure_all(md_measuring *m, disk_work *w, md_profile_disk *out, md_error *err)
 {
     for (int s = 0; s < MD_PROFILE_SIZES; s++) {
@@ -52,11 +92,11 @@ static md_status measure_all(md_measuring *m, disk_work *w, md_profile_disk *out
             double pass[PASSES];
             for (int i = 0; i < PASSES; i++)
                 MD_TRY(read_some(w, (int)md_profile_depths[d], (size_t)md_profile_sizes[s], &pass[i], err));
-            out->seconds[s][d] = fmax(md_measuring_typical(pass, PASSES), 1e-9);
+            out->seconds[s][d] = fmax(md_measuring_middle(pass, PASSES), 1e-9);
         }
         MD_TRY(md_measuring_tell(m, err));
     }
-    return MD_OK;
+    return md_measure_both(m, &(md_disk_reads){.w = w}, &out->both, err);
 }
 
 md_status md_measure_disk(md_measuring *m, const char *path, md_profile_disk *out, md_error *err)

@@ -18,10 +18,11 @@
 #define ENOUGH     0.3                /* ...and of these seconds */
 #define RING       ((size_t)96 << 20) /* bytes of weights */
 #define COLS       2048
-#define ROWS       1024 /* of a matrix */
-#define MOST_ROWS  512  /* of activations */
-#define MACS       4e8  /* of a pass, about */
-#define WEAVE      ((size_t)24 << 20)
+#define ROWS       1024              /* of a matrix */
+#define MOST_ROWS  512               /* of activations */
+#define MACS       4e8               /* of a pass, about */
+#define WEAVE      ((size_t)4 << 20) /* bytes that are woven at a time: about an expert */
+#define MOST_TILE  (MD_TILE_ROWS * COLS * sizeof(float))
 #define PAGES      512
 #define HEAD       128
 #define MOST_QUERY 128
@@ -29,7 +30,7 @@
 /* ---- products ---- */
 
 typedef struct product_work {
-    md_region ring, woven;
+    md_region ring;
     float *x, *out; /* owned, (MOST_ROWS, COLS), (MOST_ROWS, ROWS) */
     md_rows rows;   /* its buffers are owned */
 } product_work;
@@ -37,7 +38,6 @@ typedef struct product_work {
 static void drop(product_work *w)
 {
     md_region_free(&w->ring);
-    md_region_free(&w->woven);
     md_free(w->x);
     md_free(w->out);
     md_free(w->rows.code32);
@@ -49,8 +49,8 @@ static void drop(product_work *w)
     md_free(w->rows.sum16);
 }
 
-/* Bytes that are no wild number, whatever type they are taken for: halves and floats between 1e-19 and 1. */
-static void fill_ring(unsigned char *p, size_t n)
+/* Halves and floats between 1e-19 and 1. */
+void md_measuring_fill(unsigned char *p, size_t n)
 {
     uint32_t state = 1;
     for (size_t i = 0; i < n; i++) {
@@ -63,7 +63,6 @@ static md_status take(product_work *w, md_error *err)
 {
     const size_t n = (size_t)MOST_ROWS * COLS;
     MD_TRY(md_region_new(RING, &w->ring, err));
-    MD_TRY(md_region_new(WEAVE, &w->woven, err));
     w->x = md_calloc(n, sizeof *w->x);
     w->out = md_calloc((size_t)MOST_ROWS * ROWS, sizeof *w->out);
     w->rows = (md_rows){.code32 = md_calloc(n, 1),
@@ -77,8 +76,7 @@ static md_status take(product_work *w, md_error *err)
     if (!w->x || !w->out || !r->code32 || !r->code256 || !r->scale32 || !r->sum32 || !r->scale256 || !r->isum32 ||
         !r->sum16)
         return md_fail_memory(err, "measuring this machine");
-    fill_ring(w->ring.bytes, w->ring.n);
-    memset(w->woven.bytes, 1, w->woven.n);
+    md_measuring_fill(w->ring.bytes, w->ring.n);
     for (size_t i = 0; i < n; i++)
         w->x[i] = 0.001f * (float)((int)(i * 7919 % 2001) - 1000);
     return MD_OK;
@@ -113,34 +111,42 @@ static double product_seconds(const md_measuring *m, product_work *w, const md_w
 typedef struct weave_job {
     md_type type;
     size_t row;
-    unsigned char *from, *to;
+    unsigned char *bytes;
 } weave_job;
 
+/* In place, as in a slot (expert/arrive.c). */
 static void weave_items(void *ctx, int64_t first, int64_t last, int thread)
 {
     (void)thread;
     const weave_job *j = ctx;
     const size_t tile = MD_TILE_ROWS * j->row;
-    for (int64_t i = first; i < last; i++)
-        md_tile_weave(j->type, j->from + (size_t)i * tile, j->row, COLS / md_type_get(j->type)->block,
-                      j->to + (size_t)i * tile);
+    unsigned char work[MOST_TILE];
+    for (int64_t i = first; i < last; i++) {
+        unsigned char *at = j->bytes + (size_t)i * tile;
+        memcpy(work, at, tile);
+        md_tile_weave(j->type, work, j->row, COLS / md_type_get(j->type)->block, at);
+    }
 }
 
+/* Stretch after stretch of the ring, which no cache holds. */
 static void measure_weaving(const md_measuring *m, product_work *w, md_type type, size_t row, md_profile_type *out)
 {
-    weave_job j = {.type = type, .row = row, .from = w->ring.bytes, .to = w->woven.bytes};
+    enum { N = RING / WEAVE / 2 };
     const int64_t n = (int64_t)(WEAVE / (MD_TILE_ROWS * row));
-    double one = INFINITY, all = INFINITY;
-    for (int pass = 0; pass < PASSES; pass++) {
+    const double bytes = (double)n * (double)(MD_TILE_ROWS * row);
+    double one[N], all[N];
+    for (size_t i = 0; i < N; i++) {
+        weave_job j = {.type = type, .row = row, .bytes = w->ring.bytes + 2 * i * WEAVE};
         double began = md_sys_seconds();
         weave_items(&j, 0, n, 0);
-        one = fmin(one, md_sys_seconds() - began);
+        one[i] = md_sys_seconds() - began;
+        j.bytes += WEAVE;
         began = md_sys_seconds();
-        md_pool_run(m->pool, n, 16, weave_items, &j);
-        all = fmin(all, md_sys_seconds() - began);
+        md_pool_run(m->pool, n, 4, weave_items, &j);
+        all[i] = md_sys_seconds() - began;
     }
-    out->weave_1 = one / (double)WEAVE;
-    out->weave = all / (double)WEAVE;
+    out->weave_1 = md_measuring_typical(one, N) / bytes;
+    out->weave = md_measuring_typical(all, N) / bytes;
 }
 
 static bool measure_type(const md_measuring *m, product_work *w, md_type type)
@@ -153,7 +159,7 @@ static bool measure_type(const md_measuring *m, product_work *w, md_type type)
     size_t at = 0;
     for (int i = 0; i < MD_PROFILE_ROWS; i++)
         out->weight[i] = product_seconds(m, w, &like, (int64_t)md_profile_rows[i], &at);
-    if (md_tile_has(type))
+    if (md_tile_has(type) && MD_TILE_ROWS * like.row_bytes <= MOST_TILE)
         measure_weaving(m, w, type, like.row_bytes, out);
     out->measured = true;
     return true;

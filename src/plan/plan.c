@@ -39,6 +39,7 @@ static md_status add_row(md_plan *p, bool resident, uint64_t memory, md_error *e
     md_plan_row *row = &p->row[p->n_rows];
     md_session_args s = md_plan_session_args(p, resident);
     *row = (md_plan_row){.resident = resident, .n_rows = s.n_rows};
+    p->n_positions = s.n_positions;
     s.memory = resident ? 0 : (int64_t)memory;
     MD_TRY(md_plan_estimate(p, &s, &row->need, err));
     row->memory = resident ? row->need.total : memory;

@@ -20,6 +20,7 @@ struct md_plan {
     md_plan_routing routing;
     md_plan_args args; /* with defaults filled in; pointers are good in md_plan_new only */
     double open_seconds;
+    int32_t n_positions; /* of sessions */
     uint64_t have, least;
     md_plan_row row[MD_PLAN_BUDGETS];
     size_t n_rows;

@@ -161,6 +161,12 @@ static md_plan_time prompt_time(const md_plan *p, const md_plan_costs *c, const 
     return sum;
 }
 
+/* Memory of keys and values is taken when they are first written. */
+static double fresh_seconds(const md_plan *p, const md_plan_costs *c, const md_plan_row *row)
+{
+    return (double)row->need.kv * fmin((double)p->args.n_prompt / p->n_positions, 1.0) * c->profile->fresh;
+}
+
 static md_plan_limit limit_of(md_plan_time t)
 {
     const double rest = t.total - t.disk - t.memory;
@@ -186,7 +192,7 @@ static void fill_speeds(const md_plan *p, const md_plan_costs *c, const replays 
                  generation = offsetof(md_plan_session, generation);
     const double batch = p->args.batch, n = p->args.n_prompt;
     double needs = 0.0, hits = 0.0;
-    row->first_prompt = n / prompt_time(p, c, r, first, row).total;
+    row->first_prompt = n / (prompt_time(p, c, r, first, row).total + fresh_seconds(p, c, row));
     const md_plan_time prompt = prompt_time(p, c, r, later, row);
     row->prompt = n / prompt.total;
     row->prompt_limit = limit_of(prompt);

@@ -67,6 +67,22 @@ double md_profile_read(const md_profile_disk *d, double n, double bytes)
     return along(md_profile_sizes, seconds, MD_PROFILE_SIZES, bytes);
 }
 
+static double between(const double *kind, double rows)
+{
+    static const double at[MD_PROFILE_KINDS] = {1.0, 16.0};
+    return rows >= at[1] ? kind[1] : along(at, kind, MD_PROFILE_KINDS, rows);
+}
+
+double md_profile_busy_read(const md_profile_disk *d, double rows)
+{
+    return between(d->both.read, rows);
+}
+
+double md_profile_busy_work(const md_profile_disk *d, double rows)
+{
+    return between(d->both.work, rows);
+}
+
 double md_profile_disk_rate(const md_profile_disk *d)
 {
     double best = 0.0;

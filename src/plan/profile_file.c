@@ -17,6 +17,7 @@
 #define FILE_BYTES 1000000 /* more is no profile */
 #define LEAST      1e-15   /* of every number: a second, or a byte a second */
 #define MOST       1e15
+#define MOST_TIMES 100.0 /* as long */
 
 /* The plain numbers, by name. */
 typedef struct field {
@@ -27,8 +28,8 @@ typedef struct field {
     {                                     \
 #name, offsetof(md_profile, name) \
     }
-static const field fields[] = {FIELD(read_1), FIELD(read), FIELD(touch),  FIELD(copy),   FIELD(loop),
-                               FIELD(wake),   FIELD(norm), FIELD(hidden), FIELD(combine)};
+static const field fields[] = {FIELD(read_1), FIELD(read),   FIELD(touch),   FIELD(copy),  FIELD(loop), FIELD(wake),
+                               FIELD(norm),   FIELD(hidden), FIELD(combine), FIELD(fresh), FIELD(pend)};
 #define N_FIELDS (sizeof fields / sizeof *fields)
 
 static double *number_of(md_profile *p, const field *f)
@@ -90,6 +91,16 @@ static bool take_types(md_profile *p, json_t *types)
     return true;
 }
 
+static bool take_factors(const json_t *array, double *out)
+{
+    if (!take_all(array, out, MD_PROFILE_KINDS))
+        return false;
+    for (int i = 0; i < MD_PROFILE_KINDS; i++)
+        if (out[i] < 1.0 || out[i] > MOST_TIMES)
+            return false;
+    return true;
+}
+
 static bool take_disks(md_profile *p, const json_t *disks)
 {
     for (size_t i = 0; i < json_array_size(disks) && i < MD_PROFILE_DISKS; i++) {
@@ -100,6 +111,10 @@ static bool take_disks(md_profile *p, const json_t *disks)
         for (size_t s = 0; s < MD_PROFILE_SIZES; s++)
             if (!take_all(json_array_get(rows, s), p->disk[i].seconds[s], MD_PROFILE_DEPTHS))
                 return false;
+        md_profile_both *both = &p->disk[i].both;
+        if (!take_factors(json_object_get(v, "read"), both->read) ||
+            !take_factors(json_object_get(v, "work"), both->work))
+            return false;
         p->disk[i].device = (uint64_t)json_integer_value(device);
     }
     return true;
@@ -194,7 +209,11 @@ static void put_disks(md_buf *b, const md_profile *p)
             md_buf_puts(b, s > 0 ? ", " : "");
             put_all(b, p->disk[i].seconds[s], MD_PROFILE_DEPTHS);
         }
-        md_buf_puts(b, "]}");
+        md_buf_puts(b, "], \"read\": ");
+        put_all(b, p->disk[i].both.read, MD_PROFILE_KINDS);
+        md_buf_puts(b, ", \"work\": ");
+        put_all(b, p->disk[i].both.work, MD_PROFILE_KINDS);
+        md_buf_puts(b, "}");
         between = ",";
     }
     md_buf_puts(b, "\n ]\n}\n");

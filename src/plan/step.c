@@ -7,11 +7,15 @@
 #include <math.h>
 
 /* Loops of a layer besides the experts': projections, attention, its output; of larger steps also norms, codes and rows. */
-#define FEW_LOOPS  4.0
-#define MANY_LOOPS 10.0
-#define MANY_ROWS  4.0
+#define FEW_LOOPS     4.0
+#define MANY_LOOPS    10.0
+#define MANY_ROWS     4.0
 /* Most rows of an expert that meet its weights together in its first half. */
-#define PANEL      64
+#define PANEL         64
+/* Hidden columns of an item at most, and the fewest that are worth one; items that a thread should get. */
+#define STRETCH       256.0
+#define LEAST_STRETCH 64.0
+#define ITEMS         8.0
 
 /* Threads that work on something done row by row. */
 static double threads_for(const md_plan_costs *c, double rows)
@@ -113,6 +117,20 @@ static double panels_seconds(const md_plan_costs *c, const md_plan_layer *l, dou
     return panels * md_plan_mul_seconds(c, l->expert, 2, rows / panels);
 }
 
+/* The loop's items are stretches of hidden columns of a panel; where they are few, threads that get one more than others hold these up. */
+static double uneven(const md_plan_costs *c, const md_plan_layer *l, double n, double rows)
+{
+    const md_act_kind act = md_type_get(l->expert[2].type)->act;
+    const double block = act == MD_ACT_Q256  ? 256.0
+                         : act == MD_ACT_Q32 ? 32.0
+                                             : 16.0,
+                 threads = c->profile->n_threads, panels = fmax(ceil(rows / n / PANEL), 1.0),
+                 aim = fmax(n * panels * l->expert_hidden / (ITEMS * threads), LEAST_STRETCH),
+                 stretch = fmin(ceil(aim / block) * block, STRETCH),
+                 items = fmax(n, 1.0) * panels * ceil(l->expert_hidden / stretch);
+    return ceil(items / threads) * threads / items;
+}
+
 /* Gate and up of n experts in one loop, and what comes between them and down. Rows choose experts by themselves, so an expert's number
  * of rows varies by about its root. */
 double md_plan_hidden_seconds(const md_plan_costs *c, const md_plan_layer *l, double n, double rows)
@@ -122,7 +140,7 @@ double md_plan_hidden_seconds(const md_plan_costs *c, const md_plan_layer *l, do
     const double mean = rows / n, spread = mean > PANEL / 4 ? sqrt(mean) : 0.0;
     const double each = 0.5 * panels_seconds(c, l, mean) + 0.25 * panels_seconds(c, l, mean - spread) +
                         0.25 * panels_seconds(c, l, mean + spread);
-    return n * each + rows * l->expert_hidden * c->profile->hidden / c->profile->n_threads;
+    return (n * each + rows * l->expert_hidden * c->profile->hidden / c->profile->n_threads) * uneven(c, l, n, rows);
 }
 
 /* Down of n experts, and the rows' weighted sums. */

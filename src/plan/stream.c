@@ -47,11 +47,22 @@ static double trickling(const md_plan_costs *c, const md_plan_layer *l, double n
            md_profile_read(c->disk, MD_STREAMED_BACKGROUND, (double)MD_READER_PIECE);
 }
 
-/* Where a layer's step is: the clock; reads that began together last, of which the first has the number `from`. */
+/* Reads that were asked for together. */
+typedef struct batch {
+    double from, n;    /* the number of reads before them; how many */
+    double begun, end; /* of the disk's work */
+} batch;
+enum { BATCHES = 64 }; /* that are remembered: an earlier one's reads are there by then */
+
+/* Where a layer's step is: the clock; and a disk that does what it was asked for in order. Its work is told in the seconds that it takes
+ * while no thread computes. */
 typedef struct turn {
     double now;
-    double begun, done; /* when the disk begins with them, and is done with them */
-    double from, n;
+    double asked, done; /* of the disk's work */
+    double free;        /* seconds for which it has had nothing to do */
+    double reads;       /* that were asked for */
+    batch batch[BATCHES];
+    int64_t n_batches;
     md_plan_time spent; /* but for the total */
 } turn;
 
@@ -59,73 +70,115 @@ static void ask(const md_plan_costs *c, const md_plan_layer *l, double n, turn *
 {
     if (n <= 0.0)
         return;
-    const bool busy = t->done > t->now;
-    t->begun = busy ? t->done : t->now;
-    t->done = t->begun + (busy ? going_on(c, l, n) : reading(c, l, n));
-    t->from += t->n;
-    t->n = n;
+    batch *b = &t->batch[t->n_batches++ % BATCHES];
+    *b = (batch){.from = t->reads, .n = n, .begun = t->asked};
+    t->asked += t->asked > t->done ? going_on(c, l, n) : reading(c, l, n);
+    b->end = t->asked;
+    t->reads += n;
+    t->free = 0.0;
 }
 
-/* When a read is there: reads come one after the other. Those of earlier times were there before the last ones began. */
-static double arrival(const turn *t, double read)
+/* How much the disk has done when a read is there. */
+static double mark(const turn *t, double read)
 {
-    return read <= t->from || t->n <= 0.0 ? t->begun : t->begun + (t->done - t->begun) * (read - t->from) / t->n;
+    for (int64_t i = t->n_batches - 1; i >= 0 && i >= t->n_batches - BATCHES; i--) {
+        const batch *b = &t->batch[i % BATCHES];
+        if (read > b->from)
+            return b->begun + (b->end - b->begun) * fmin((read - b->from) / b->n, 1.0);
+    }
+    return 0.0;
 }
 
-/* Sums that wait for the next wave are read and written in double precision, for each row of each expert. */
+/* All threads compute what takes so many seconds while nothing is read. Meanwhile the disk goes on, each being slower for the other. */
+static void compute(const md_plan_costs *c, double seconds, double rows, turn *t)
+{
+    const double work = md_profile_busy_work(c->disk, rows), read = md_profile_busy_read(c->disk, rows),
+                 both = fmin(seconds * work, (t->asked - t->done) * read);
+    t->done += both / read;
+    t->now += both + seconds - both / work;
+    t->free += seconds - both / work;
+}
+
+static void wait_for(const md_plan_costs *c, double until, turn *t)
+{
+    if (until <= t->done)
+        return;
+    const double seconds = until - t->done + c->profile->wake;
+    t->done = until;
+    t->now += seconds;
+    t->spent.disk += seconds;
+}
+
+/* Sums that wait for the next wave are in double precision. */
 static double waiting_sums(const md_plan_costs *c, const md_plan_layer *l, double rows)
 {
-    return rows * l->width * 2.0 * sizeof(double) / c->profile->read;
+    return rows * l->width * fmax(c->profile->pend - c->profile->combine, 0.0) / c->profile->n_threads;
 }
 
-/* One wave runs: what is there at once, the rest as it comes, each expert woven and then multiplied; then all second halves in one loop.
- * alone: it is the step's only one; there: when the last expert is. */
-static void run_wave(const md_plan_costs *c, const md_plan_layer *l, const md_plan_wave *w, bool alone, double there,
-                     turn *t)
+/* Experts that were read: those that are there are woven, then make their hidden rows together; where none is, the next one is waited
+ * for. first, last: when the first and the last of them is there. */
+static void run_missed(const md_plan_costs *c, const md_plan_layer *l, const md_plan_wave *w, double first, double last,
+                       turn *t)
+{
+    const double n = w->misses, rows = w->miss_rows / n, step = n > 1.0 ? (last - first) / (n - 1.0) : 0.0;
+    for (double at = 0.0; at < n;) {
+        wait_for(c, first + step * at, t);
+        const double there = step > 0.0 ? floor((t->done - first) / step + 1e-9) + 1.0 : n,
+                     now = fmin(fmax(there, at + 1.0), n) - at;
+        compute(c, weaving(c, l, now), rows, t);
+        compute(c, md_plan_hidden_seconds(c, l, now, now * rows) + c->profile->loop, rows, t);
+        at += now;
+    }
+}
+
+/* One wave runs: what is there at once, the rest as it comes; then all second halves in one loop. alone: it is the step's only one; first,
+ * last: when those that it reads are there. */
+static void run_wave(const md_plan_costs *c, const md_plan_layer *l, const md_plan_wave *w, bool alone, double first,
+                     double last, turn *t)
 {
     const double n = w->hits + w->misses, rows = w->hit_rows + w->miss_rows;
-    t->now += md_plan_hidden_seconds(c, l, w->hits, w->hit_rows) + (w->hits > 0 ? c->profile->loop : 0.0);
-    if (w->misses > 0) {
-        const double each = (weaving(c, l, w->misses) + md_plan_hidden_seconds(c, l, w->misses, w->miss_rows)) /
-                                w->misses +
-                            c->profile->loop;
-        const double busy = t->now + each * w->misses, late = there + each + c->profile->wake;
-        t->spent.disk += fmax(late - busy, 0.0);
-        t->now = fmax(busy, late);
-    }
-    t->now += md_plan_down_seconds(c, l, n, rows) + (alone ? 0.0 : waiting_sums(c, l, rows));
+    if (w->hits > 0)
+        compute(c, md_plan_hidden_seconds(c, l, w->hits, w->hit_rows) + c->profile->loop, (double)w->hit_rows / w->hits,
+                t);
+    if (w->misses > 0)
+        run_missed(c, l, w, first, last, t);
+    if (n > 0.0)
+        compute(c, md_plan_down_seconds(c, l, n, rows) + (alone ? 0.0 : waiting_sums(c, l, rows)), rows / n, t);
     t->spent.memory += md_plan_expert_floor(c, l, n);
 }
 
-/* Reads that began before the layer's turn: once the layer before had nothing left to read, so while its last wave ended (one like this
- * layer's), and then the mixer. Of the experts that are read, `right` are needed. */
-static void come_early(const md_plan_costs *c, const md_plan_layer *l, const md_plan_wave *last, double read,
-                       double right, double mixer, turn *t)
+/* Reads that began before the layer's turn, once the layer before had nothing left to read: `idle` seconds before. Of the experts that are
+ * read, `right` are needed: only what of them is there counts, since the others' reads are behind those that are needed now, or taken
+ * back. Gives how many. */
+static double come_early(const md_plan_costs *c, const md_plan_layer *l, double read, double right, double rows,
+                         double idle, turn *t)
 {
-    const double n = last->hits + last->misses, rows = last->hit_rows + last->miss_rows;
     if (right <= 0.0)
-        return;
-    t->begun = -(mixer + md_plan_down_seconds(c, l, n, rows));
-    t->done = t->begun + trickling(c, l, read);
-    t->n = right;
+        return 0.0;
+    const double there = fmin(idle / md_profile_busy_read(c->disk, rows) / trickling(c, l, read), 1.0) * right;
+    t->reads = there;
+    return there;
 }
 
-/* A step's waves [wave, end): the next one is asked for before one runs. guess: in small steps the next layer's experts are guessed. */
+/* A step's waves [wave, end): the next one is asked for before one runs. guess: in small steps the next layer's experts are guessed. idle:
+ * seconds for which the disk had nothing to do when the step before ended, with the mixer; then those of this one. */
 static md_plan_time run_step(const md_plan_costs *c, const md_plan_layer *l, const md_plan_wave *wave,
-                             const md_plan_wave *end, double mixer, bool guess)
+                             const md_plan_wave *end, double mixer, bool guess, double *idle)
 {
     const bool alone = end - wave == 1;
-    const double guessed = guess ? fmin(wave->asked, MD_STREAMED_AHEAD) : 0.0,
-                 early = guess ? guessed * RIGHT : wave->ahead;
+    const double n = wave->hits + wave->misses, rows = n > 0.0 ? (wave->hit_rows + wave->miss_rows) / n : 0.0,
+                 guessed = guess ? fmin(wave->asked, MD_STREAMED_AHEAD) : wave->ahead,
+                 right = guess ? guessed * RIGHT : wave->ahead;
     turn t = {0};
-    come_early(c, l, end - 1, guess ? guessed : wave->ahead, early, mixer, &t);
-    ask(c, l, guess ? wave->asked - early : wave->asked, &t);
+    const double early = come_early(c, l, guessed, right, rows, *idle + mixer, &t);
+    ask(c, l, wave->asked + (guess ? 0.0 : wave->ahead) - early, &t);
     for (; wave < end; wave++) {
-        const double there = arrival(&t, wave->last);
+        const double first = mark(&t, wave->last - wave->misses + 1), last = mark(&t, wave->last);
         if (wave + 1 < end)
             ask(c, l, wave[1].asked, &t);
-        run_wave(c, l, wave, alone, there, &t);
+        run_wave(c, l, wave, alone, first, last, &t);
     }
+    *idle = t.free;
     t.spent.total = t.now;
     return t.spent;
 }
@@ -141,12 +194,15 @@ md_plan_time md_plan_flow_time(const md_plan_costs *c, const md_plan_layer *l, c
 {
     const bool guess = c->read_ahead && rows <= MD_AHEAD_ROWS;
     md_plan_time plain = {0}, ahead = {0};
+    double idle[2] = {0.0, 0.0};
     for (size_t i = 0, end; i < f->n; i = end) {
         for (end = i + 1; end < f->n && !f->wave[end].first; end++)
             ;
-        md_plan_time_add(&plain, run_step(c, l, f->wave + i, f->wave + end, mixer, false));
-        if (guess)
-            md_plan_time_add(&ahead, run_step(c, l, f->wave + i, f->wave + end, mixer, true));
+        for (int g = 0; g <= guess; g++) {
+            if (i == 0) /* the layer before the first one of them is like it */
+                (void)run_step(c, l, f->wave, f->wave + end, mixer, g, &idle[g]);
+            md_plan_time_add(g ? &ahead : &plain, run_step(c, l, f->wave + i, f->wave + end, mixer, g, &idle[g]));
+        }
     }
     return a_step(guess && ahead.total < plain.total ? ahead : plain, l, f); /* the store tries both */
 }

@@ -20,12 +20,13 @@ static inline md_profile *made_up_profile(const char *folder)
     p->measured = true;
     p->read_1 = 1e10;
     p->read = 2e10;
-    p->touch = p->copy = 1e-10;
+    p->touch = p->fresh = p->copy = 1e-10;
     p->loop = 1e-6;
     p->wake = 2e-5;
     p->norm = 2e-10;
     p->hidden = 5e-10;
     p->combine = 1e-10;
+    p->pend = 3e-10;
     for (int i = 0; i < MD_PROFILE_QUERIES; i++)
         p->attend[0][i] = p->attend[1][i] = 4e-11 / (i + 1);
     for (int t = 0; t < MD_N_TYPES; t++) {
@@ -36,6 +37,7 @@ static inline md_profile *made_up_profile(const char *folder)
             p->type[t].weight[i] = 3e-11 + 1e-11 * md_profile_rows[i];
     }
     p->disk[0].device = (uint64_t)st.st_dev;
+    p->disk[0].both = (md_profile_both){.read = {1.4, 1.1}, .work = {1.2, 1.25}};
     for (int s = 0; s < MD_PROFILE_SIZES; s++)
         for (int d = 0; d < MD_PROFILE_DEPTHS; d++)
             p->disk[0].seconds[s][d] = 1e-4 + md_profile_sizes[s] * md_profile_depths[d] / 5e8;

@@ -26,6 +26,9 @@ static void between_points_there_are_lines(void **state)
         before = now;
     }
     assert_true(md_profile_disk_rate(d) > 4e8 && md_profile_disk_rate(d) < 5e8);
+    assert_true(md_profile_busy_read(d, 1.0) == 1.4 && md_profile_busy_read(d, 0.5) == 1.4);
+    assert_true(md_profile_busy_read(d, 16.0) == 1.1 && md_profile_busy_read(d, 400.0) == 1.1);
+    assert_true(fabs(md_profile_busy_work(d, 8.5) - 1.225) < 1e-12);
     assert_ptr_equal(md_profile_disk_of(p, d->device), d);
     assert_null(md_profile_disk_of(p, d->device + 1));
     free(p);
@@ -72,6 +75,9 @@ static void to_a_file_and_back(void **state)
     for (int s = 0; s < MD_PROFILE_SIZES; s++)
         for (int d = 0; d < MD_PROFILE_DEPTHS; d++)
             assert_true(near(q->disk[0].seconds[s][d], p->disk[0].seconds[s][d]));
+    for (int i = 0; i < MD_PROFILE_KINDS; i++)
+        assert_true(near(q->disk[0].both.read[i], p->disk[0].both.read[i]) &&
+                    near(q->disk[0].both.work[i], p->disk[0].both.work[i]));
     free(q);
     free(p);
 }
@@ -113,8 +119,9 @@ static void damaged_files_are_no_profiles(void **state)
         assert_false(takes(p, bad));
     }
     static const char *const numbers[] = {"-1", "0", "1e300", "1e-300", "\"1\"", "null", "[]", "{}", "true", "9e999"};
-    static const char *const keys[] = {"\"read\": ",    "\"wake\": ",   "\"combine\": ",  "\"attend\": [[",
-                                       "\"weight\": [", "\"weave\": [", "\"seconds\": [["};
+    static const char *const keys[] = {
+        "\"read\": ",   "\"wake\": ",      "\"combine\": ", "\"attend\": [[", "\"weight\": [",
+        "\"weave\": [", "\"seconds\": [[", "\"fresh\": ",   "\"read\": [",    "\"work\": ["};
     for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
         for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
             char *at = strstr(text, keys[k]);
@@ -127,6 +134,10 @@ static void damaged_files_are_no_profiles(void **state)
             assert_false(takes(p, bad));
             free(other);
         }
+    p->disk[0].both.work[1] = 0.5; /* nobody is faster for being disturbed */
+    OK(md_profile_save(p, path, err));
+    assert_false(takes(p, path));
+    p->disk[0].both.work[1] = 1.25;
     static const char *const other_keys[][2] = {
         {"\"threads\": 2", "\"threads\": 3"}, {"\"version\": \"", "\"version\": \"9"}, {"\"isa\": \"", "\"isa\": \"x"}};
     for (size_t i = 0; i < 3; i++) {
