@@ -65,6 +65,7 @@ typedef struct md_session_args {
                           * depend on it. Borrowed during the call */
     int64_t memory; /* bytes that the whole process may take: MD_ERR_MEMORY if the estimate exceeds them; where experts
                           * are streamed, their slots get what the rest leaves, 0: of the memory that is free */
+    int64_t others; /* bytes of `memory` that the caller wants to take for itself */
     int32_t most_slots; /* of a layer whose experts are streamed; 0: no bound but memory. For tests and measurements */
     /* Who leaves a slot: "medley", "lfu", "lru"; NULL: the preferred one. Borrowed during the call. */
     const char *policy;

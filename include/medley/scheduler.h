@@ -58,7 +58,9 @@ MD_API void md_scheduler_args_default(md_scheduler_args *args);
 /* Arguments of a session that suits: sequences, rows that want logits or hidden states; a context of what the model was
  * trained for, or 8192, whichever is less, and room for up to four that are full. */
 MD_API void md_scheduler_session_args(const md_model *m, const md_scheduler_args *args, md_session_args *out);
-/* The same for the session of a drafter, for a scheduler whose session has these arguments. */
+/* Bytes that a scheduler takes beside its session at most, for requests of a full context: md_session_args.others. */
+MD_API int64_t md_scheduler_bytes(const md_model *m, const md_scheduler_args *args, const md_session_args *session);
+/* md_scheduler_session_args for the session of a drafter, for a scheduler whose session has these arguments. */
 MD_API void md_scheduler_drafter_args(const md_model *drafter, const md_scheduler_args *args,
                                       const md_session_args *session, md_session_args *out);
 /* s is borrowed and must have been made with such arguments: MD_ERR_ARGUMENT otherwise. */

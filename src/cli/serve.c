@@ -8,12 +8,16 @@
 #include <string.h>
 #include <time.h>
 
-#define TICK_NS 100000000
+#define TICK_NS     100000000
+#define HTTP_BYTES  (32 << 20) /* connections, requests and answers on their way; of --memory */
+#define USUAL_DRAFT 4
 
 typedef struct serving {
     md_cli *cli;
     md_model *model;     /* owned */
     md_session *session; /* owned */
+    md_model *small;     /* owned: that drafts, or NULL */
+    md_session *drafter; /* owned */
     md_buf template_, cert, key;
     char *name; /* owned */
     md_scheduler_args scheduler;
@@ -103,6 +107,29 @@ static md_status read_args(serving *v, md_error *err)
 
 /* ---- starting ---- */
 
+/* The model that drafts comes first: what it takes is then not free any more. */
+static md_status open_small(serving *v, md_error *err)
+{
+    const md_options *o = v->cli->options;
+    if (!md_opt_given(o, MD_OPT_DRAFT_MODEL))
+        return MD_OK;
+    MD_FAIL_IF(md_opt_given(o, MD_OPT_MEMORY), MD_ERR_ARGUMENT,
+               "--draft-model and --memory do not go together: memory of a second model is not counted yet");
+    if (v->scheduler.n_draft == 0)
+        v->scheduler.n_draft = USUAL_DRAFT;
+    return md_model_open(md_opt_text(o, MD_OPT_DRAFT_MODEL), &(md_model_args){.stream = MD_STREAM_NEVER}, &v->small,
+                         err);
+}
+
+static md_status open_drafter(serving *v, const md_session_args *session, md_error *err)
+{
+    md_session_args args;
+    md_scheduler_drafter_args(v->small, &v->scheduler, session, &args);
+    MD_TRY(md_session_new(v->small, &args, &v->drafter, err));
+    v->scheduler.drafter = v->drafter;
+    return MD_OK;
+}
+
 static md_status open_session(serving *v, md_error *err)
 {
     const md_options *o = v->cli->options;
@@ -124,7 +151,10 @@ static md_status open_session(serving *v, md_error *err)
     if (md_opt_given(o, MD_OPT_RUN_KV_TYPE))
         args.kv_type = (md_kv_type)md_opt_int(o, MD_OPT_RUN_KV_TYPE);
     v->args.n_context = args.n_context ? args.n_context : args.n_positions;
+    args.others = md_scheduler_bytes(v->model, &v->scheduler, &args) + HTTP_BYTES;
     MD_TRY(md_cli_open_session(v->cli, v->model, &args, &v->session, err));
+    if (v->small)
+        MD_TRY(open_drafter(v, &args, err));
     return md_cli_warm(v->cli, v->model, v->session, err);
 }
 
@@ -198,6 +228,7 @@ static void wait_for_signals(serving *v)
 static md_status serve(serving *v, md_error *err)
 {
     MD_TRY(read_args(v, err));
+    MD_TRY(open_small(v, err));
     MD_TRY(md_cli_open_model(v->cli, &v->model, err));
     md_cli_show_notes(v->cli, v->model);
     v->args.model = v->model;
@@ -224,7 +255,9 @@ md_status md_cli_serve(md_cli *cli, md_error *err)
     md_server_free(v.server);
     md_cli_keep_uses(cli, v.model, v.session);
     md_session_free(v.session);
+    md_session_free(v.drafter);
     md_model_close(v.model);
+    md_model_close(v.small);
     if (v.key.data)
         explicit_bzero(v.key.data, v.key.len);
     md_buf_done(&v.template_);

@@ -87,6 +87,12 @@ static md_status settle(const md_model *m, const md_session_args *args, md_sessi
     if (!m->streamed) /* nothing is ever missing, so all is exact */
         out->on_miss = MD_ON_MISS_READ;
     MD_TRY(check_range("the grain", out->grain_rows, 0, 1 << 20, err));
+    MD_FAIL_IF(out->others < 0 || (out->memory > 0 && out->others >= out->memory), MD_ERR_MEMORY,
+               "%.1f MiB are allowed, but %.1f MiB are wanted besides model and session: allow more",
+               (double)out->memory / 0x1p20, (double)out->others / 0x1p20);
+    if (out->memory > 0)
+        out->memory -= out->others;
+    out->others = 0;
     MD_FAIL_IF(!md_kern_get(out->isa), MD_ERR_ARGUMENT, "there are no kernels '%s' on this machine", out->isa);
     return MD_OK;
 }

@@ -60,6 +60,18 @@ void md_scheduler_session_args(const md_model *m, const md_scheduler_args *args,
         out->n_walk = context < MOST_WALK ? context : MOST_WALK;
 }
 
+#define PAGE_BYTES    1024 /* of the tree, a page: its tokens, its place, what finds it */
+#define REQUEST_BYTES (64 << 10)
+#define TOKEN_BYTES   32 /* of the sampler, a token of the vocabulary */
+
+int64_t md_scheduler_bytes(const md_model *m, const md_scheduler_args *a, const md_session_args *session)
+{
+    const int64_t context = session->n_context > 0 ? session->n_context : session->n_positions;
+    const int64_t tree = (int64_t)session->n_positions / MD_TILE * PAGE_BYTES + 4 * STATES_KEPT * m->spec.state_floats;
+    return (a->keep_prefixes ? tree : 0) + (int64_t)m->spec.n_vocab * TOKEN_BYTES +
+           a->n_running * (REQUEST_BYTES + context * (int64_t)sizeof(int32_t));
+}
+
 static md_status check(const md_session *s, const md_scheduler_args *a, md_error *err)
 {
     const md_session_args *have = &s->args;

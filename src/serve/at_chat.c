@@ -32,12 +32,14 @@ bool md_make_chat(md_server *s, md_reply *reply, md_ask *ask, const char *body, 
     return md_ask_chat(ask, body, n, r) && make(s, reply, &md_form_chat, ask, out, r);
 }
 
-static bool make_messages(md_server *s, md_reply *reply, md_ask *ask, const char *body, size_t n, md_job **out, md_refusal *r)
+static bool make_messages(md_server *s, md_reply *reply, md_ask *ask, const char *body, size_t n, md_job **out,
+                          md_refusal *r)
 {
     return md_ask_messages(ask, body, n, r) && make(s, reply, &md_form_messages, ask, out, r);
 }
 
-static bool make_responses(md_server *s, md_reply *reply, md_ask *ask, const char *body, size_t n, md_job **out, md_refusal *r)
+static bool make_responses(md_server *s, md_reply *reply, md_ask *ask, const char *body, size_t n, md_job **out,
+                           md_refusal *r)
 {
     return md_ask_responses(ask, body, n, r) && make(s, reply, &md_form_responses, ask, out, r);
 }
