@@ -14,7 +14,7 @@
  * Whatever happens: no crash, an error is one sentence, what is lent is readable and within its bounds, a sequence that
  * could not be loaded is as it was, and a file that nobody changed gives the same bits. */
 #include "base/mem.h"
-#include "model/checksum.h"
+#include "base/checksum.h"
 
 #include <medley/engine.h>
 #include <medley/unstable/synth.h>

@@ -290,6 +290,16 @@ int32_t md_kv_prefix_oldest(const md_kv_prefix *t)
     return t->list[MD_KV_LEAVING].oldest;
 }
 
+int32_t md_kv_prefix_newest(const md_kv_prefix *t)
+{
+    return t->list[MD_KV_LEAVING].newest;
+}
+
+int32_t md_kv_prefix_older(const md_kv_prefix *t, int32_t node)
+{
+    return t->node[node].list[MD_KV_LEAVING].older;
+}
+
 bool md_kv_prefix_is_held(const md_kv_prefix *t, int32_t node)
 {
     return t->node[node].blocked;

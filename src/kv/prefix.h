@@ -58,6 +58,9 @@ int32_t md_kv_prefix_states(const md_kv_prefix *t);
 int32_t md_kv_prefix_oldest_state(const md_kv_prefix *t); /* whose state was not used for the longest time; -1: none */
 void md_kv_prefix_drop_state(md_kv_prefix *t, int32_t node);
 
+/* Those that can leave, from the one used last on to older ones; -1: no more. */
+int32_t md_kv_prefix_newest(const md_kv_prefix *t);
+int32_t md_kv_prefix_older(const md_kv_prefix *t, int32_t node);
 /* Goes through all nodes with a page, in no order: from -1 on to -1. */
 int32_t md_kv_prefix_next(const md_kv_prefix *t, int32_t node);
 bool md_kv_prefix_is_held(const md_kv_prefix *t, int32_t node); /* it, or one below it, by others than the tree */

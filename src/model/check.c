@@ -5,7 +5,7 @@
 #include "model/model.h"
 
 #include "base/status.h"
-#include "model/checksum.h"
+#include "base/checksum.h"
 #include "model/weights.h"
 
 #include <math.h>

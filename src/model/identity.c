@@ -3,7 +3,7 @@
  * Which model a file holds: what saved conversations and packed files name. */
 #include "model/model.h"
 
-#include "model/checksum.h"
+#include "base/checksum.h"
 
 #define SAMPLE 256u /* bytes of each tensor that count */
 

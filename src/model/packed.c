@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "base/status.h"
 #include "dtype/tile.h"
-#include "model/checksum.h"
+#include "base/checksum.h"
 #include "model/stream.h"
 
 #include <stdio.h>

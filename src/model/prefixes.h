@@ -17,7 +17,10 @@ typedef struct md_prefixes_args {
     const char *folder; /* where pages go that leave, and come back from, also after a restart; NULL: nowhere. Borrowed
                            * during the call */
     int64_t folder_bytes; /* most bytes of files there */
-    int64_t state_bytes;  /* most bytes of kept states; a model with recurrent layers keeps nothing if none fits */
+    bool
+        hash_model; /* tell models apart by all bytes of their files, which are read for it, instead of a sample of each
+                           * tensor, size and time */
+    int64_t state_bytes; /* most bytes of kept states; a model with recurrent layers keeps nothing if none fits */
 } md_prefixes_args;
 
 /* A session has one at a time. */

@@ -7,7 +7,7 @@
 
 #include "base/file.h"
 #include "base/status.h"
-#include "model/checksum.h"
+#include "base/checksum.h"
 
 #include <inttypes.h>
 #include <medley/version.h>

@@ -6,7 +6,7 @@
 
 #include "base/file.h"
 #include "base/status.h"
-#include "model/checksum.h"
+#include "base/checksum.h"
 
 #include <string.h>
 

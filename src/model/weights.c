@@ -5,7 +5,7 @@
 #include "base/region.h"
 #include "base/status.h"
 #include "base/sys.h"
-#include "model/checksum.h"
+#include "base/checksum.h"
 #include "model/packed.h"
 #include "model/stream.h"
 

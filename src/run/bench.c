@@ -13,7 +13,7 @@
 #include "base/roof.h"
 #include "base/status.h"
 #include "base/sys.h"
-#include "model/checksum.h"
+#include "base/checksum.h"
 #include "model/session.h"
 
 #include <stdio.h>

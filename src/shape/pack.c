@@ -7,7 +7,7 @@
 #include "base/pool.h"
 #include "base/status.h"
 #include "base/sys.h"
-#include "model/checksum.h"
+#include "base/checksum.h"
 #include "shape/pack_plan.h"
 
 #include <stdio.h>

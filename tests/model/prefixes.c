@@ -53,7 +53,7 @@ static void hits_give_the_same_bits(void **state)
         for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
             md_session *s = session_of(k);
             md_prefixes *p = prefixes_of(s);
-            assert_int_equal(take_and_run(p, s, "", text, N), 0);
+            assert_int_equal(take_and_run(p, s, "", prompt, N), 0);
             int32_t token[N];
             part_from(token, same[i]);
             const int most = same[i] < FULL ? same[i] : FULL;
@@ -75,10 +75,10 @@ static void one_token_is_left(void **state)
     for (int k = 0; k < N_KINDS; k += N_KINDS - 1) {
         md_session *s = session_of(k);
         md_prefixes *p = prefixes_of(s);
-        take_and_run(p, s, "", text, N);
+        take_and_run(p, s, "", prompt, N);
         for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
             const int n = lengths[i];
-            assert_int_equal(take_and_run(p, s, "", text, n), has_state(k) ? (n - 1) / MD_TILE * MD_TILE : n - 1);
+            assert_int_equal(take_and_run(p, s, "", prompt, n), has_state(k) ? (n - 1) / MD_TILE * MD_TILE : n - 1);
         }
         md_prefixes_free(p);
         md_session_free(s);
@@ -94,19 +94,19 @@ static void the_same_page_is_kept_once(void **state)
         md_session *s = session_of(k);
         md_prefixes *p = prefixes_of(s);
         md_seq *a = seq_of(s), *b = seq_of(s), *fork;
-        feed(s, a, text, 0, 128, NULL);
-        feed(s, b, text, 0, 128, NULL);
+        feed(s, a, prompt, 0, 128, NULL);
+        feed(s, b, prompt, 0, 128, NULL);
         OK(md_seq_fork(b, &fork, err));
         assert_int_equal(md_session_free_positions(s), N_POSITIONS - 4 * MD_TILE);
-        md_prefixes_add(p, a, "", text, 128);
-        md_prefixes_add(p, b, "", text, 128);
+        md_prefixes_add(p, a, "", prompt, 128);
+        md_prefixes_add(p, b, "", prompt, 128);
         assert_int_equal(md_prefixes_evictable(p), 0);
         md_seq *const all[] = {a, b, fork};
-        expected_rows(kind[k], text, N, expected);
+        expected_rows(subject[k], prompt, N, expected);
         for (int i = 0; i < 3; i++) {
-            feed(s, all[i], text, 128, N, rows);
+            feed(s, all[i], prompt, 128, N, rows);
             assert_memory_equal(rows + 128, expected + 128, (N - 128) * sizeof *rows);
-            md_prefixes_add(p, all[i], "", text, N);
+            md_prefixes_add(p, all[i], "", prompt, N);
         }
         md_seq_free(b);
         md_seq_free(fork);
@@ -134,8 +134,8 @@ static void any_order_gives_the_same_bits(void **state)
         uint64_t rows[N];
         int of[SEQUENCES] = {0};
         for (int t = 0; t < TEXTS; t++)
-            expected_rows(kind[k], texts[t], N, expected[t]);
-        md_session *s = session_with(kind[k], 9 * MD_TILE, SEQUENCES); /* often full */
+            expected_rows(subject[k], texts[t], N, expected[t]);
+        md_session *s = session_with(subject[k], 9 * MD_TILE, SEQUENCES); /* often full */
         md_prefixes *p = prefixes_of(s);
         md_seq *q[SEQUENCES];
         for (int i = 0; i < SEQUENCES; i++)
@@ -188,26 +188,26 @@ static void only_the_same_client_and_numerics_share(void **state)
     md_session *s = session_of(0);
     md_prefixes *p = prefixes_of(s);
     md_seq *masked = seq_of(s), *other = seq_of(s), *plain = seq_of(s);
-    assert_int_equal(take_and_run(p, s, "ann", text, N), 0);
-    assert_int_equal(md_prefixes_match(p, plain, "ann", text, N), FULL);
-    assert_int_equal(md_prefixes_match(p, plain, "", text, N), 0);
-    assert_int_equal(md_prefixes_match(p, plain, "an", text, N), 0);
-    assert_int_equal(md_prefixes_match(p, plain, "annn", text, N), 0);
-    assert_int_equal(take_and_run(p, s, "bob", text, N), 0);
+    assert_int_equal(take_and_run(p, s, "ann", prompt, N), 0);
+    assert_int_equal(md_prefixes_match(p, plain, "ann", prompt, N), FULL);
+    assert_int_equal(md_prefixes_match(p, plain, "", prompt, N), 0);
+    assert_int_equal(md_prefixes_match(p, plain, "an", prompt, N), 0);
+    assert_int_equal(md_prefixes_match(p, plain, "annn", prompt, N), 0);
+    assert_int_equal(take_and_run(p, s, "bob", prompt, N), 0);
     OK(md_seq_mask_expert(masked, 0, 1, MD_EXPERT_OFF, err));
     OK(md_seq_mask_expert(other, 0, 2, MD_EXPERT_OFF, err));
-    assert_int_equal(md_prefixes_match(p, masked, "ann", text, N), 0);
-    feed_and_keep(p, masked, "ann", text, N, NULL);
-    assert_int_equal(md_prefixes_match(p, other, "ann", text, N), 0);
+    assert_int_equal(md_prefixes_match(p, masked, "ann", prompt, N), 0);
+    feed_and_keep(p, masked, "ann", prompt, N, NULL);
+    assert_int_equal(md_prefixes_match(p, other, "ann", prompt, N), 0);
     OK(md_seq_mask_expert(other, 0, 2, MD_EXPERT_NORMAL, err)); /* a mask of nothing is none */
-    assert_int_equal(md_prefixes_match(p, other, "ann", text, N), FULL);
+    assert_int_equal(md_prefixes_match(p, other, "ann", prompt, N), FULL);
     OK(md_seq_mask_expert(other, 0, 1, MD_EXPERT_OFF, err));
-    assert_int_equal(md_prefixes_match(p, other, "ann", text, N), FULL);
+    assert_int_equal(md_prefixes_match(p, other, "ann", prompt, N), FULL);
     /* A page that is one client's does not become another's as well. */
-    md_prefixes_add(p, masked, "bob", text, N);
+    md_prefixes_add(p, masked, "bob", prompt, N);
     md_seq *same = seq_of(s);
     OK(md_seq_mask_expert(same, 0, 1, MD_EXPERT_OFF, err));
-    assert_int_equal(md_prefixes_match(p, same, "bob", text, N), 0);
+    assert_int_equal(md_prefixes_match(p, same, "bob", prompt, N), 0);
     md_prefixes_free(p);
     md_session_free(s);
 }
@@ -234,9 +234,9 @@ static void what_cannot_be_shared_is_not(void **state)
         uint8_t want[128] = {MD_WANT_HIDDEN};
         for (int j = 0; j < 128; j++)
             seq[j] = q;
-        OK(md_decode(s, &(md_batch){.n = 128, .token = text, .seq = seq, .want = want}, err));
-        md_prefixes_add(p, q, "", text, 128);
-        assert_int_equal(take(p, seq_of(s), "", text, 128), 0);
+        OK(md_decode(s, &(md_batch){.n = 128, .token = prompt, .seq = seq, .want = want}, err));
+        md_prefixes_add(p, q, "", prompt, 128);
+        assert_int_equal(take(p, seq_of(s), "", prompt, 128), 0);
         md_seq_free(q);
         assert_int_equal(md_prefixes_evictable(p), 0);
         assert_int_equal(md_session_free_positions(s), 256);
@@ -256,15 +256,15 @@ static void arguments_are_checked(void **state)
     int32_t taken = 9;
     assert_int_equal(md_prefixes_new(s, &(md_prefixes_args){0}, &second, &e), MD_ERR_ARGUMENT);
     assert_null(second);
-    assert_int_equal(md_prefixes_take(p, seq_of(elsewhere), "", text, N, &taken, &e), MD_ERR_ARGUMENT);
+    assert_int_equal(md_prefixes_take(p, seq_of(elsewhere), "", prompt, N, &taken, &e), MD_ERR_ARGUMENT);
     assert_int_equal(taken, 0);
     md_seq *q = seq_of(s);
-    feed(s, q, text, 0, 70, NULL);
-    md_prefixes_add(p, q, "", text, 69); /* too few tokens for the positions */
-    assert_int_equal(take(p, seq_of(s), "", text, N), 0);
-    assert_int_equal(md_prefixes_take(p, q, "", text, N, &taken, &e), MD_ERR_ARGUMENT);
+    feed(s, q, prompt, 0, 70, NULL);
+    md_prefixes_add(p, q, "", prompt, 69); /* too few tokens for the positions */
+    assert_int_equal(take(p, seq_of(s), "", prompt, N), 0);
+    assert_int_equal(md_prefixes_take(p, q, "", prompt, N, &taken, &e), MD_ERR_ARGUMENT);
     assert_non_null(strstr(e.message, "70"));
-    assert_int_equal(take(p, seq_of(s), "", text, 0), 0);
+    assert_int_equal(take(p, seq_of(s), "", prompt, 0), 0);
     md_prefixes_free(p);
     md_prefixes_free(NULL);
     md_session_free(s);
@@ -277,16 +277,16 @@ static void the_context_bounds_what_is_taken(void **state)
     (void)state;
     md_session_args args;
     md_session *s;
-    md_session_args_default(kind[0], &args);
+    md_session_args_default(subject[0], &args);
     args.n_threads = 1;
     args.n_positions = 512;
     args.n_context = 100;
     args.n_rows = args.n_logits = 100;
-    OK(md_session_new(kind[0], &args, &s, err));
+    OK(md_session_new(subject[0], &args, &s, err));
     md_prefixes *p = prefixes_of(s);
     md_seq *q = seq_of(s);
-    feed_and_keep(p, q, "", text, 100, NULL);
-    assert_int_equal(take(p, seq_of(s), "", text, N), 64);
+    feed_and_keep(p, q, "", prompt, 100, NULL);
+    assert_int_equal(take(p, seq_of(s), "", prompt, N), 64);
     md_prefixes_free(p);
     md_session_free(s);
 }
@@ -299,22 +299,22 @@ static void states_have_a_bound(void **state)
     const int k = N_KINDS - 1;
     md_session *s = session_of(k);
     md_prefixes *p;
-    const int64_t one = 4 * kind[k]->spec.state_floats;
+    const int64_t one = 4 * subject[k]->spec.state_floats;
     OK(md_prefixes_new(s, &(md_prefixes_args){.state_bytes = 2 * one + one / 2}, &p, err));
-    take_and_run(p, s, "", text, N); /* states at 64, 128, 192: the first one went */
+    take_and_run(p, s, "", prompt, N); /* states at 64, 128, 192: the first one went */
     md_seq *q = seq_of(s);
-    assert_int_equal(md_prefixes_match(p, q, "", text, 120), 0);
-    assert_int_equal(md_prefixes_match(p, q, "", text, 180), 128);
-    assert_int_equal(take_and_run(p, s, "", text, 180), 128); /* used again, so that 192 is older now */
+    assert_int_equal(md_prefixes_match(p, q, "", prompt, 120), 0);
+    assert_int_equal(md_prefixes_match(p, q, "", prompt, 180), 128);
+    assert_int_equal(take_and_run(p, s, "", prompt, 180), 128); /* used again, so that 192 is older now */
     int32_t token[N];
     part_from(token, 0);
     take_and_run(p, s, "", token, 100);
-    assert_int_equal(md_prefixes_match(p, q, "", text, N), 128);
+    assert_int_equal(md_prefixes_match(p, q, "", prompt, N), 128);
     assert_int_equal(md_prefixes_match(p, q, "", token, N), 64);
     md_prefixes_free(p);
     OK(md_prefixes_new(s, &(md_prefixes_args){.state_bytes = one - 1}, &p, err));
-    take_and_run(p, s, "", text, N);
-    assert_int_equal(md_prefixes_match(p, q, "", text, N), 0);
+    take_and_run(p, s, "", prompt, N);
+    assert_int_equal(md_prefixes_match(p, q, "", prompt, N), 0);
     assert_int_equal(md_prefixes_evictable(p), 0);
     md_prefixes_free(p);
     md_session_free(s);
@@ -355,13 +355,13 @@ static void nothing_is_allocated(void **state)
         md_prefixes *p = prefixes_of(s);
         assert_true(allocations > before_new);
         md_seq *a = seq_of(s), *b = seq_of(s);
-        feed(s, a, text, 0, 128, NULL);
+        feed(s, a, prompt, 0, 128, NULL);
         int32_t taken;
         const int before = allocations;
-        md_prefixes_add(p, a, "somebody", text, 128);
-        OK(md_prefixes_take(p, b, "somebody", text, N, &taken, err));
+        md_prefixes_add(p, a, "somebody", prompt, 128);
+        OK(md_prefixes_take(p, b, "somebody", prompt, N, &taken, err));
         assert_int_equal(taken, 128);
-        assert_int_equal(md_prefixes_match(p, a, "nobody", text, N), 0);
+        assert_int_equal(md_prefixes_match(p, a, "nobody", prompt, N), 0);
         OK(md_seq_trim(a, 0, err));
         OK(md_seq_trim(b, 0, err));
         assert_int_equal(md_prefixes_evict(p, 9), 2);

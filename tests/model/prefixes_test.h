@@ -24,23 +24,36 @@ static const md_synth_spec attending[] = {
 };
 enum { N_ATTENDING = sizeof attending / sizeof *attending, N_KINDS = N_ATTENDING + N_MODELS };
 
-static md_model *kind[N_KINDS];
-static int32_t vocab_of[N_KINDS];
-static int32_t text[N]; /* tokens that all models have */
+static md_model *subject[N_KINDS];
+static char kind_path[N_KINDS][600]; /* their files stay while tests run */
+static int32_t prompt[N];            /* tokens that all models have */
 
 static inline bool has_state(int k)
 {
-    return kind[k]->spec.state_floats > 0;
+    return subject[k]->spec.state_floats > 0;
+}
+
+static inline md_model *open_kind(int k)
+{
+    md_model *m;
+    OK(md_model_open(kind_path[k], NULL, &m, err));
+    return m;
 }
 
 static inline int open_kinds(void **state)
 {
     (void)state;
     for (int k = 0; k < N_KINDS; k++) {
-        kind[k] = k < N_ATTENDING ? open_synth(&attending[k]) : make_model(&models[k - N_ATTENDING]);
-        vocab_of[k] = kind[k]->spec.n_vocab;
+        char name[32];
+        snprintf(name, sizeof name, "prefixes-%d.gguf", k);
+        snprintf(kind_path[k], sizeof kind_path[k], "%s", temp_path(name));
+        if (k < N_ATTENDING)
+            OK(md_synth_write(&attending[k], kind_path[k], err));
+        else
+            write_model(&models[k - N_ATTENDING], kind_path[k]);
+        subject[k] = open_kind(k);
     }
-    fill_tokens(text, N, N_VOCAB, 1);
+    fill_tokens(prompt, N, N_VOCAB, 1);
     assert_true(!has_state(0) && !has_state(1) && !has_state(2) && has_state(5) && has_state(N_KINDS - 1));
     return 0;
 }
@@ -48,16 +61,18 @@ static inline int open_kinds(void **state)
 static inline int close_kinds(void **state)
 {
     (void)state;
-    for (int k = 0; k < N_KINDS; k++)
-        md_model_close(kind[k]);
+    for (int k = 0; k < N_KINDS; k++) {
+        md_model_close(subject[k]);
+        unlink(kind_path[k]);
+    }
     return 0;
 }
 
-/* text, but another token at each of [from, N). */
+/* prompt, but another token at each of [from, N). */
 static inline void part_from(int32_t *token, int from)
 {
     for (int i = 0; i < N; i++)
-        token[i] = i < from ? text[i] : (text[i] + 1 + i % 7) % N_VOCAB;
+        token[i] = i < from ? prompt[i] : (prompt[i] + 1 + i % 7) % N_VOCAB;
 }
 
 static inline md_session *session_with(const md_model *m, int32_t positions, int32_t sequences)
@@ -76,7 +91,7 @@ static inline md_session *session_with(const md_model *m, int32_t positions, int
 
 static inline md_session *session_of(int k)
 {
-    return session_with(kind[k], N_POSITIONS, 8);
+    return session_with(subject[k], N_POSITIONS, 8);
 }
 
 static inline md_seq *seq_of(md_session *s)

@@ -8,6 +8,19 @@
 enum { N = 60 };
 static md_model *model[N_MODELS];
 
+static md_model *make_model(const model_row *m)
+{
+    const char *path = temp_path("recurrent.gguf");
+    write_model(m, path);
+    md_model *out = NULL;
+    md_error e = {0};
+    const md_status status = md_model_open(path, NULL, &out, &e);
+    unlink(path);
+    if (status != MD_OK)
+        fail_msg("opening a '%s' model: %s", m->arch, e.message);
+    return out;
+}
+
 /* ---- runs ---- */
 
 static int32_t token[N], other[N];

@@ -2,7 +2,7 @@
  *
  * Sequences in files: the same bits after loading as without it, refusals of what was made otherwise, and every damage a
  * file can take. */
-#include "model/checksum.h"
+#include "base/checksum.h"
 #include "support/synth_model.h"
 
 enum { N_PROMPT = 70, N_MORE = 12 };

@@ -234,6 +234,16 @@ WRAP(int, rename, const char *from, const char *to)
     return call_fails(EACCES) ? -1 : __real_rename(from, to);
 }
 
+WRAP(int, openat64, int folder, const char *path, int flags, unsigned mode)
+{
+    return call_fails(EMFILE) ? -1 : __real_openat64(folder, path, flags, mode);
+}
+
+WRAP(int, renameat, int from_fd, const char *from, int to_fd, const char *to)
+{
+    return call_fails(EACCES) ? -1 : __real_renameat(from_fd, from, to_fd, to);
+}
+
 /* ---- sweeps ---- */
 
 static const char *const kind_name[] = {

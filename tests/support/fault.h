@@ -13,7 +13,7 @@
 
 typedef enum fault_kind {
     FAULT_MEMORY, /* malloc, calloc, realloc and aligned_alloc give NULL; mmap without a file and pthread_create fail */
-    FAULT_CALL,   /* open, stat, fstat, mmap of a file, read, write, fsync, linkat and rename fail */
+    FAULT_CALL,   /* open, openat, stat, fstat, mmap of a file, read, write, fsync, linkat, rename and renameat fail */
     FAULT_SHORT,  /* read and write move one byte where more were asked for */
     FAULT_INTERRUPT, /* read and write are interrupted before they moved anything (EINTR) */
 } fault_kind;

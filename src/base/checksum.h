@@ -2,8 +2,8 @@
  *
  * XXH64 (the published xxHash specification, version 0.1.1): finds damage, not malice. Bytes may come in pieces of any
  * size; the result depends on the bytes alone. */
-#ifndef MD_MODEL_CHECKSUM_H
-#define MD_MODEL_CHECKSUM_H
+#ifndef MD_BASE_CHECKSUM_H
+#define MD_BASE_CHECKSUM_H
 
 #include <stddef.h>
 #include <stdint.h>
