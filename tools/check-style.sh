@@ -17,8 +17,9 @@ allowed() { # RULE FILE: is there a row for it?
     done | grep -q yes
 }
 
-text() { find include src tests examples fuzz bench tools docs python share .ci Makefile meson.build meson_options.txt ./*.md \
+text() { find include src tests examples fuzz bench tools docs python share web .ci Makefile meson.build meson_options.txt ./*.md \
     -type f \( -name '*.[ch]' -o -name '*.inc' -o -name '*.def' -o -name '*.py' -o -name '*.sh' -o -name '*.md' -o \
+    -name '*.js' -o -name '*.mjs' -o -name '*.css' -o -name '*.html' -o -name '*.svg' -o \
     -path 'tools/*.txt' -o -name 'meson*' -o -name Makefile -o -path .ci/run \) ! -path '*/corpus/*' ! -path '*/data/*' | LC_ALL=C sort; }
 
 for file in $(text); do
@@ -27,7 +28,7 @@ for file in $(text); do
     *) head -n 2 "$file" | grep -q 'SPDX-License-Identifier: Apache-2.0' || echo "$file: no SPDX line at its top" ;;
     esac
     grep -nE '[[:blank:]]+$' "$file" | sed "s|^\([0-9]*\):.*|$file:\1: blanks at the end of the line|"
-    case $file in *.[ch] | *.inc | *.def | *.py)
+    case $file in *.[ch] | *.inc | *.def | *.py | web/* | *.mjs)
         grep -nP '\t' "$file" | sed "s|^\([0-9]*\):.*|$file:\1: a tab|" ;;
     esac
     [ -z "$(tail -c 1 "$file")" ] || echo "$file: no newline at its end"

@@ -163,7 +163,8 @@ static void add_headers(const md_exchange *x, struct MHD_Response *response, con
     if (p->type && strncmp(p->type, "text/html", 9) == 0) {
         MHD_add_response_header(response, "Content-Security-Policy",
                                 "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-                                "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+                                "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+                                "require-trusted-types-for 'script'; trusted-types 'none'");
         MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
     }
 }

@@ -98,9 +98,15 @@ def keys_are_needed(w):
         assert s.get('/health').status == 200
         for headers in ({}, {'Authorization': 'Bearer wrong'}, {'Authorization': 'Bearer alpha-ke'}, {'Authorization': 'Bearer alpha-keyx'},
                         {'Authorization': 'alpha-key'}, {'x-api-key': '# people'}, {'x-api-key': ''}, {'x-api-key': 'x' * 5000}):
-            for path_, method in (('/v1/models', 'GET'), ('/metrics', 'GET'), (CHAT, 'POST'), ('/', 'GET'), ('/nothing', 'GET')):
+            for path_, method in (('/v1/models', 'GET'), ('/metrics', 'GET'), (CHAT, 'POST'), ('/experts', 'GET'), ('/props', 'GET')):
                 r = s.ask(method, path_, HI if method == 'POST' else None, headers)
                 assert r.status == 401 and r.error['type'] == 'authentication_error', (headers, path_, r.status)
+        # A browser cannot send a key for a page; the page's requests have one.
+        page = s.get('/')
+        assert page.status == 200 and page.headers['Content-Type'] == 'text/html; charset=utf-8', page.status
+        assert "default-src 'none'" in page.headers['Content-Security-Policy']
+        assert s.get('/app.js').headers['Content-Type'] == 'text/javascript; charset=utf-8'
+        assert s.get('/nothing').status == 404
         assert s.get('/v1/models', Authorization='Bearer alpha-key').status == 200
         assert s.get('/v1/models', x_api_key='beta-key').status == 200
         w.write('keys.txt', 'gamma-key\n')
