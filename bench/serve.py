@@ -23,6 +23,7 @@ import csv
 import datetime
 import json
 import os
+import signal
 import statistics
 import sys
 
@@ -241,6 +242,7 @@ def soak(o):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit('ended by a signal'))  # so that servers end, too
     o = options()
     return soak(o) if o.scenario == 'soak' else compare(o)
 
