@@ -22,6 +22,7 @@ typedef struct serving {
     char *name; /* owned */
     md_scheduler_args scheduler;
     md_server_args args;
+    md_cli_tracing tracing;
     md_server *server; /* owned */
 } serving;
 
@@ -235,6 +236,7 @@ static md_status serve(serving *v, md_error *err)
     MD_TRY(read_template(v, err));
     MD_TRY(open_session(v, err));
     v->args.session = v->session;
+    MD_TRY(md_cli_tracing_begin(v->cli, v->model, v->session, &v->tracing, err));
     MD_TRY(md_server_new(&v->args, &v->server, err));
     show_start(v);
     MD_TRY(announce(v, err));
@@ -251,8 +253,9 @@ md_status md_cli_serve(md_cli *cli, md_error *err)
     serving v = {.cli = cli};
     md_cli_catch_interrupts();
     md_cli_catch_hangups();
-    const md_status status = serve(&v, err);
+    md_status status = serve(&v, err);
     md_server_free(v.server);
+    status = md_cli_tracing_end(&v.tracing, status, err);
     md_cli_keep_uses(cli, v.model, v.session);
     md_session_free(v.session);
     md_session_free(v.drafter);
