@@ -62,13 +62,15 @@ static md_status open_session(batch *b, md_error *err)
     MD_TRY(md_cli_memory(b->cli, &bound, err));
     const uint64_t all = md_sys_free_memory(), own = md_sys_rss();
     const uint64_t allowed = bound > 0 ? (uint64_t)bound > own ? (uint64_t)bound - own : 0 : all / 2;
-    const int32_t running = md_opt_given(o, MD_OPT_BATCH_PARALLEL) ? (int32_t)md_opt_int(o, MD_OPT_BATCH_PARALLEL) : 0;
-    const int32_t context = md_opt_given(o, MD_OPT_SERVE_CTX) ? (int32_t)md_opt_int(o, MD_OPT_SERVE_CTX) : 0;
-    MD_TRY(md_batch_plan(b->model, &b->in, running, context, allowed < all ? allowed : all, &b->scheduler, &args, err));
+    const md_kv_type kv_type = (md_kv_type)md_opt_int(o, MD_OPT_RUN_KV_TYPE);
+    const md_batch_wish wish = {
+        .running = md_opt_given(o, MD_OPT_BATCH_PARALLEL) ? (int32_t)md_opt_int(o, MD_OPT_BATCH_PARALLEL) : 0,
+        .context = md_opt_given(o, MD_OPT_SERVE_CTX) ? (int32_t)md_opt_int(o, MD_OPT_SERVE_CTX) : 0,
+        .kv_type = md_opt_given(o, MD_OPT_RUN_KV_TYPE) ? &kv_type : NULL,
+        .free_bytes = allowed < all ? allowed : all};
+    MD_TRY(md_batch_plan(b->model, &b->in, &wish, &b->scheduler, &args, err));
     if (md_opt_given(o, MD_OPT_THREADS))
         args.n_threads = (int32_t)md_opt_int(o, MD_OPT_THREADS);
-    if (md_opt_given(o, MD_OPT_RUN_KV_TYPE))
-        args.kv_type = (md_kv_type)md_opt_int(o, MD_OPT_RUN_KV_TYPE);
     b->context = args.n_context > 0 ? args.n_context : args.n_positions;
     MD_TRY(md_cli_open_session(b->cli, b->model, &args, &b->session, err));
     MD_TRY(md_cli_warm(b->cli, b->model, b->session, err));

@@ -41,38 +41,40 @@ static int64_t positions_of(const md_batch_input *in, int32_t running, int32_t c
     return all < (double)INT32_MAX / 2 ? (int64_t)all : INT32_MAX / 2;
 }
 
-static void fill(const md_model *m, const md_batch_input *in, int32_t running, int32_t context,
+static void fill(const md_model *m, const md_batch_input *in, int32_t running, const md_batch_wish *wish,
                  md_scheduler_args *scheduler, md_session_args *session)
 {
     scheduler->n_running = running;
     const int32_t beside = running > LEAST_WAITING ? running : LEAST_WAITING;
     scheduler->n_waiting = beside + MD_JOB_MOST_CHOICES;
     md_scheduler_session_args(m, scheduler, session);
+    if (wish->kv_type)
+        session->kv_type = *wish->kv_type;
     if (session->hidden_only) /* an encoder, which runs a text in one step */
         return;
-    if (context > 0)
-        session->n_context = context;
+    if (wish->context > 0)
+        session->n_context = wish->context;
     else if (session->n_context == 0)
         session->n_context = session->n_positions;
     session->n_positions = (int32_t)positions_of(in, running, session->n_context);
 }
 
-md_status md_batch_plan(const md_model *m, const md_batch_input *in, int32_t running, int32_t context,
-                        uint64_t free_bytes, md_scheduler_args *scheduler, md_session_args *session, md_error *err)
+md_status md_batch_plan(const md_model *m, const md_batch_input *in, const md_batch_wish *wish,
+                        md_scheduler_args *scheduler, md_session_args *session, md_error *err)
 {
     md_scheduler_args_default(scheduler);
     scheduler->order = MD_ORDER_PREFIX;
     scheduler->share_prefixes = true;
     scheduler->n_chunk = 4096; /* nobody waits for the next token: a step takes all the rows it can */
-    int32_t n = running > 0 ? running : MD_BATCH_MOST_RUNNING;
-    if (running == 0 && (size_t)n > in->n)
+    int32_t n = wish->running > 0 ? wish->running : MD_BATCH_MOST_RUNNING;
+    if (wish->running == 0 && (size_t)n > in->n)
         n = (int32_t)in->n;
+    const uint64_t room = md_model_streams(m) ? wish->free_bytes / 4 : wish->free_bytes;
     for (;; n = (n + 1) / 2) {
         md_memory need;
-        fill(m, in, n, context, scheduler, session);
+        fill(m, in, n, wish, scheduler, session);
         MD_TRY(md_session_estimate(m, session, &need, err));
-        const uint64_t room = md_model_streams(m) ? free_bytes / 4 : free_bytes;
-        if (running > 0 || n == 1 || (need.kv <= room && need.scratch <= room - need.kv))
+        if (wish->running > 0 || n == 1 || (need.kv <= room && need.scratch <= room - need.kv))
             return MD_OK;
     }
 }

@@ -11,12 +11,16 @@
 
 #define MD_BATCH_MOST_RUNNING 256
 
-/* How many requests to run at once, and with how much room: those that fit into free_bytes for keys, values and scratch, by the
- * guessed length of the requests. running: at most so many, or 0; context: positions of one, or 0. Where experts are streamed
- * a quarter of the bytes is taken at most: the rest is for experts. Fills both. */
-md_status md_batch_plan(const md_model *m, const md_batch_input *in, int32_t running, int32_t context,
-                        uint64_t free_bytes, md_scheduler_args *scheduler, md_session_args *session,
-                        md_error *err) MD_MUST_USE;
+typedef struct md_batch_wish {
+    int32_t running;           /* most requests at once; 0: as many as fit, MD_BATCH_MOST_RUNNING at most */
+    int32_t context;           /* positions of one; 0: the scheduler's usual */
+    const md_kv_type *kv_type; /* NULL: the usual one */
+    uint64_t
+        free_bytes; /* for keys, values and scratch; where experts are streamed a quarter of them, the rest is for experts */
+} md_batch_wish;
+/* How many requests to run at once, and with how much room, by their guessed length. Fills both. */
+md_status md_batch_plan(const md_model *m, const md_batch_input *in, const md_batch_wish *wish,
+                        md_scheduler_args *scheduler, md_session_args *session, md_error *err) MD_MUST_USE;
 
 typedef struct md_batch_model md_batch_model;
 typedef struct md_batch_model_args {

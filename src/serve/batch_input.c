@@ -115,15 +115,16 @@ static md_status take_line(md_batch_input *in, uint64_t offset, const char *text
         return MD_OK;
     md_batch_line line = {.offset = offset, .n = (uint32_t)(n <= MD_BATCH_MOST_LINE ? n : MD_BATCH_MOST_LINE + 1u)};
     md_batch_request q = {0};
-    md_refusal r;
+    md_refusal r = {0};
     if (n <= MD_BATCH_MOST_LINE && md_batch_request_read(&q, text, n, &r))
         note_prefix(&q, &line);
+    const bool memory = r.status >= 500;
     if (q.custom_id) {
         const uint64_t id = md_batch_hash(MD_BATCH_HASH_START, q.custom_id, strlen(q.custom_id));
         line.id = id ? id : 1;
     }
     md_batch_request_done(&q);
-    return add_line(in, &line, err);
+    return memory ? md_fail_memory(err, "a line") : add_line(in, &line, err);
 }
 
 /* The line under way: its bytes as long as it is not too long. */
@@ -224,12 +225,12 @@ static md_status id_of(const md_batch_input *in, size_t line, char **out, md_err
 {
     md_buf text = {0};
     md_batch_request q = {0};
-    md_refusal r;
+    md_refusal r = {0};
     *out = NULL;
     md_status status = md_batch_input_read(in, line, &text, err);
     if (status == MD_OK) {
         md_batch_request_read(&q, text.data, text.len, &r);
-        *out = md_strdup(q.custom_id ? q.custom_id : "");
+        *out = r.status >= 500 ? NULL : md_strdup(q.custom_id ? q.custom_id : "");
         if (!*out)
             status = md_fail_memory(err, "a custom_id");
     }

@@ -79,7 +79,8 @@ static md_status ask(md_journal *j, const char *sql, int64_t *number, char **tex
     } else {
         const char *found = code == SQLITE_ROW ? (const char *)sqlite3_column_text(s, 0) : NULL;
         *text = found ? md_strdup(found) : NULL;
-        if (found && !*text)
+        const bool there = code == SQLITE_ROW && sqlite3_column_type(s, 0) != SQLITE_NULL;
+        if (there && !*text)
             status = md_fail_memory(err, "the journal");
     }
     sqlite3_finalize(s);
@@ -264,9 +265,11 @@ static md_status check_head(const char *path, bool *empty, md_error *err)
         return MD_OK;
     MD_FAIL_IF(fd < 0, MD_ERR_IO, "cannot open the journal '%s': %s", path, strerror(errno));
     struct stat st;
-    const bool file = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    const bool known = fstat(fd, &st) == 0, file = known && S_ISREG(st.st_mode);
     const ssize_t got = file ? pread(fd, head, sizeof head, 0) : 0;
+    const int failed = !known || got < 0 ? errno : 0;
     close(fd);
+    MD_FAIL_IF(failed, MD_ERR_IO, "cannot read the journal '%s': %s", path, strerror(failed));
     const uint32_t id = (uint32_t)head[68] << 24 | (uint32_t)head[69] << 16 | (uint32_t)head[70] << 8 | head[71];
     *empty = file && got == 0;
     const bool ours = got == (ssize_t)sizeof head && memcmp(head, "SQLite format 3", 16) == 0 && id == APPLICATION_ID;

@@ -55,9 +55,10 @@ static bool read_rest(md_batch_request *q, md_refusal *r)
 bool md_batch_request_read(md_batch_request *q, const char *text, size_t n, md_refusal *r)
 {
     json_error_t why;
-    *q = (md_batch_request){.root = json_loadb(n ? text : "", n, JSON_REJECT_DUPLICATES, &why)};
-    if (!q->root && json_error_code(&why) == json_error_out_of_memory)
-        return md_refuse_memory(r);
+    *q = (md_batch_request){0};
+    /* Jansson does not tell a lack of memory from a mistake: what is one is so the second time */
+    for (int i = 0; i < 2 && !q->root; i++)
+        q->root = json_loadb(n ? text : "", n, JSON_REJECT_DUPLICATES, &why);
     if (!q->root)
         return md_refuse(r, 400, "invalid_json", NULL, "the line is not JSON: column %d: %s", why.column, why.text);
     if (!json_is_object(q->root))

@@ -150,11 +150,13 @@ static md_status read_request(run *r, size_t line, md_batch_request *q, md_refus
     *good = status == MD_OK && md_batch_request_read(q, text.data, text.len, refusal);
     md_buf_done(&text);
     MD_TRY(status);
+    if (!*good && refusal->status >= 500)
+        return md_fail_memory(err, "a request");
     const char *id = q->custom_id ? q->custom_id : "";
     const uint64_t hash = md_batch_hash(MD_BATCH_HASH_START, id, strlen(id));
     MD_FAIL_IF(q->custom_id ? (hash ? hash : 1) != in->line[line].id : in->line[line].id != 0, MD_ERR_IO,
                "'%s' was changed while it was read: begin anew", in->file.path);
-    return !*good && refusal->status >= 500 ? md_fail_memory(err, "a request") : MD_OK;
+    return MD_OK;
 }
 
 static md_status give(run *r, size_t line, md_error *err)
