@@ -30,6 +30,18 @@ void md_ask_done(md_ask *a)
     *a = (md_ask){.n_vocab = a->n_vocab};
 }
 
+void md_ask_forget(md_ask *a)
+{
+    static const char *const texts[] = {"messages", "prompt",       "input",        "instructions",
+                                        "system",   "input_prefix", "input_suffix", "chat_template_kwargs"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        json_object_del(a->root, texts[i]);
+    json_decref(a->messages);
+    a->messages = NULL;
+    a->prompt = a->template_kwargs = NULL;
+    a->prefix = a->suffix = NULL;
+}
+
 /* ---- single fields ---- */
 
 bool md_ask_seed(void *base, const char *name, const json_t *value, md_refusal *r)

@@ -68,6 +68,8 @@ bool md_ask_completion(md_ask *a, const char *body, size_t n, md_refusal *r);
 bool md_ask_messages(md_ask *a, const char *body, size_t n, md_refusal *r);  /* the Anthropic form */
 bool md_ask_responses(md_ask *a, const char *body, size_t n, md_refusal *r); /* the form of /v1/responses */
 bool md_ask_infill(md_ask *a, const char *body, size_t n, md_refusal *r);
+/* Lets go of the texts that became tokens: a request may wait for long. */
+void md_ask_forget(md_ask *a);
 void md_ask_done(md_ask *a); /* {0} allowed */
 
 /* --- between the parsers --- */

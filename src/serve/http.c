@@ -42,6 +42,7 @@ void md_exchange_json(md_exchange *x, md_buf *body)
 
 void md_server_set_job(md_server *s, md_job *job)
 {
+    md_ask_forget(&job->ask);
     job->metrics = &s->metrics;
     job->model = s->name;
     job->tokenizer = s->tokenizer;

@@ -281,6 +281,25 @@ def encoders_make_vectors(w):
         s.refused(TEXT, {'prompt': 'x'}, 400)
 
 
+def infill(w):
+    """Three tokens that the vocabulary does not use get the names that some family gives them; a fourth keeps the file's length."""
+    with open(w.tiny, 'rb') as f:
+        data = f.read()
+    for old, new in ((b'[unused15]', b'[PREFIX]'), (b'[unused16]', b'[SUFFIX]'), (b'[unused17]', b'[MIDDLE]'), (b'[unused18]', b'[unused18-padded')):
+        before = len(old).to_bytes(8, 'little') + old
+        assert data.count(before) == 1
+        data = data.replace(before, len(new).to_bytes(8, 'little') + new)
+    with open(w.path('infill.gguf'), 'wb') as f:
+        f.write(data)
+    with w.server(model=w.path('infill.gguf')) as s:
+        prefix, suffix, begun = 'def f(x):', '  return y', '  y'
+        r = s.ok('/infill', {'input_prefix': prefix, 'input_suffix': suffix, 'prompt': begun, 'n_predict': 5, 'ignore_eos': True})
+        counts = [s.ok('/tokenize', {'content': text})['count'] for text in (prefix, suffix, begun)]
+        assert r['usage']['prompt_tokens'] == sum(counts) + 3 and r['usage']['completion_tokens'] == 5, r
+        assert r['content'] == r['choices'][0]['text'] and r['content']
+        s.refused('/infill', {'input_prefix': 'a', 'input_suffix': 'b', 'input_extra': [{}]}, 400, 'input_extra')
+
+
 def tls(w):
     if not shutil.which('openssl'):
         return 'openssl is not installed'
@@ -323,4 +342,4 @@ def options_that_make_no_sense(w):
 ALL = [fields_are_refused_by_name, requests_are_refused_by_status, hosts_must_be_allowed, keys_are_needed, clients_are_known_by_their_keys,
        a_client_that_hangs_up_frees_its_place, a_full_queue_says_when_to_come_again, silent_streams_get_comments,
        who_does_not_read_is_given_up, stopping_lets_answers_end, stopping_has_an_end, many_at_once_are_answered_as_if_alone,
-       experts_are_told, encoders_make_vectors, tls, options_that_make_no_sense]
+       experts_are_told, encoders_make_vectors, infill, tls, options_that_make_no_sense]
