@@ -50,15 +50,22 @@ function showList() {
 
 function showChat() {
     const run = runs.get(chat.id);
+    const focused = document.activeElement;
     messages.show(chat.messages, run?.message ?? null);
     $("chat-title").textContent = chat.title;
     document.title = chat.messages.length > 0 ? `${chat.title} – medley` : "medley";
     for (const id of ["rename-chat", "export-chat", "delete-chat"]) $(id).disabled = chat.messages.length === 0;
-    // Focus must not fall into nothing when the button that has it goes.
-    const moved = (run ? $("send") : $("stop")) === document.activeElement;
+    const had = (run ? $("send") : $("stop")) === focused;
     $("send").hidden = Boolean(run);
     $("stop").hidden = !run;
-    if (moved) $("prompt").focus();
+    if (had) $("prompt").focus();
+    else if (focused !== document.body) catchFocus();
+}
+
+/** What had the focus may have gone: it must not fall into nothing. */
+function catchFocus() {
+    const { activeElement } = document;
+    if (!activeElement || activeElement === document.body) $(runs.has(chat.id) ? "stop" : "prompt").focus();
 }
 
 function alertOf(words, ...buttons) {
@@ -212,6 +219,7 @@ function retry() {
     if (of !== chat) openChat(of.id);
     if (chat.messages.at(-1)?.role === "assistant") chat.messages.pop();
     if (chat.messages.length > 0) answer(chat);
+    catchFocus();
 }
 
 function tellFailure(of, error) {

@@ -23,8 +23,7 @@ static const md_endpoint table[] = {
     {"GET", "/props", .fn = md_at_props},
     {"GET", "/slots", .fn = md_at_slots},
     {"GET", "/experts", .fn = md_at_experts},
-    {"GET", "/", .below = true, .open = true,
-     .fn = md_at_asset}, /* the last; open: a browser asks for a page without a key */
+    {"GET", "/", .below = true, .open = true, .fn = md_at_asset}, /* the last; browsers ask for pages without a key */
 };
 enum { N_ENDPOINTS = sizeof table / sizeof *table };
 

@@ -127,11 +127,14 @@ look("Escape stops an answer, and frees the server's slot", { settings: LONG }, 
 look("an answer is made again, and a message is changed", {}, async (page) => {
     await ask(page, "hi");
     const first = await answered(page);
+    const focused = () => page.evaluate(() => document.activeElement.id);
     await page.click("text=Regenerate");
+    assert.match(await focused(), /^(stop|prompt)$/, "focus does not fall into nothing");
     assert.equal(await answered(page), first, "greedy answers are the same twice");
     await page.click('button:has-text("Edit") >> nth=0');
     await page.fill(".edit textarea", "something else");
     await page.click("text=Save and ask again");
+    assert.match(await focused(), /^(stop|prompt)$/);
     await until(
         "another answer",
         async () => (await page.locator("#send").isVisible()) && (await answers(page).innerText()) !== first,
@@ -158,7 +161,7 @@ look("a reload keeps conversations; they are renamed, exported and deleted", {},
     await page.click("#rename-chat");
     await page.fill("#rename-name", "<b>renamed</b>");
     await page.press("#rename-name", "Enter");
-    assert.equal(await page.textContent("#chat-title"), "<b>renamed</b>");
+    await until("the new name", async () => (await page.textContent("#chat-title")) === "<b>renamed</b>");
     const [download] = await Promise.all([page.waitForEvent("download"), page.click("#export-chat")]);
     const exported = JSON.parse(readFileSync(await download.path(), "utf8"));
     assert.equal(exported.conversation.messages[0].content, "first");
@@ -205,6 +208,7 @@ look("settings are sent and kept; a refusal is told", { settings: {}, expect: /s
     await page.fill("#set-seed", "11");
     await page.fill("#set-key", "unneeded");
     await page.click("#settings-form button.main");
+    await until("they are kept", () => page.evaluate(() => sessionStorage.length === 1));
     const [request] = await Promise.all([page.waitForRequest("**/v1/chat/completions"), ask(page, "hi")]);
     const body = request.postDataJSON();
     assert.deepEqual(body.messages[0], { role: "system", content: "Be brief." });
