@@ -16,7 +16,9 @@
 #define FULL_ONES    4 /* requests of a full context that the usual room takes */
 #define USUAL_ROWS   512
 #define MOST_WALK    4096 /* tokens that go layer by layer together */
-#define STATES_KEPT  64   /* of recurrent layers, at page borders of kept prefixes */
+#define STATES_KEPT  64   /* of recurrent layers, at page borders of kept prefixes; fewer where they are large: */
+#define STATE_BYTES  (256 << 20)
+#define QUEUE_BYTES  (64 << 20) /* pages on their way to the folder */
 
 const char *md_prefill_name(md_prefill p)
 {
@@ -60,6 +62,12 @@ void md_scheduler_session_args(const md_model *m, const md_scheduler_args *args,
         out->n_walk = context < MOST_WALK ? context : MOST_WALK;
 }
 
+static int64_t state_bytes(const md_model *m)
+{
+    const int64_t one = 4 * m->spec.state_floats, all = STATES_KEPT * one;
+    return all <= STATE_BYTES ? all : one > STATE_BYTES / 4 ? 4 * one : STATE_BYTES;
+}
+
 #define PAGE_BYTES    1024 /* of the tree, a page: its tokens, its place, what finds it */
 #define REQUEST_BYTES (64 << 10)
 #define TOKEN_BYTES   32 /* of the sampler, a token of the vocabulary */
@@ -67,7 +75,8 @@ void md_scheduler_session_args(const md_model *m, const md_scheduler_args *args,
 int64_t md_scheduler_bytes(const md_model *m, const md_scheduler_args *a, const md_session_args *session)
 {
     const int64_t context = session->n_context > 0 ? session->n_context : session->n_positions;
-    const int64_t tree = (int64_t)session->n_positions / MD_TILE * PAGE_BYTES + 4 * STATES_KEPT * m->spec.state_floats;
+    const int64_t tree = (int64_t)session->n_positions / MD_TILE * PAGE_BYTES + state_bytes(m) +
+                         (a->kv_folder ? QUEUE_BYTES : 0);
     return (a->keep_prefixes ? tree : 0) + (int64_t)m->spec.n_vocab * TOKEN_BYTES +
            a->n_running * (REQUEST_BYTES + context * (int64_t)sizeof(int32_t));
 }
@@ -115,7 +124,7 @@ static md_status make(md_scheduler *s, md_error *err)
         MD_TRY(md_prefixes_new(session,
                                &(md_prefixes_args){.folder = s->args.kv_folder,
                                                    .folder_bytes = s->args.kv_folder_bytes,
-                                                   .state_bytes = 4 * STATES_KEPT * session->model->spec.state_floats},
+                                                   .state_bytes = state_bytes(session->model)},
                                &s->prefixes, err));
     s->args.kv_folder = NULL; /* the caller's text may go */
     return MD_OK;

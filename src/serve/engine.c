@@ -1,6 +1,10 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The engine's thread: takes jobs from the mailbox, looks whether their clients are still there, runs a step, lets go of what has
+ * ended, and publishes what others may see. The lock is never held during a step. */
 #include "serve/engine.h"
 
+#include "serve/guard.h"
 #include "serve/text.h"
 #include "serve/watch.h"
 
@@ -41,7 +45,7 @@ static void put_slots(const md_engine *e, const md_scheduler_counts *c, md_buf *
         md_buf_printf(b,
                       "%s{\"id\":%d,\"n_prompt\":%d,\"n_prompt_done\":%d,\"n_generated\":%d,\"client\":", i ? "," : "",
                       (int)i, (int)r.n_prompt, (int)r.n_done, (int)r.n_generated);
-        md_put_string(b, r.client, strlen(r.client));
+        md_put_string(b, r.client, strnlen(r.client, MD_CLIENT_SHOWN));
         md_buf_putc(b, '}');
     }
     md_buf_putc(b, ']');

@@ -6,6 +6,8 @@
 #include "base/status.h"
 
 #include <arpa/inet.h>
+#include <sha2.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
@@ -102,9 +104,12 @@ md_status md_keys_reload(md_keys *k, md_error *err)
         return md_fail_within(err, MD_ERR_FORMAT, "'%s'", k->path);
     pthread_mutex_lock(&k->lock);
     char(*old)[MD_KEY_MOST_BYTES] = k->key;
+    const size_t n_old = k->n;
     k->key = key;
     k->n = n;
     pthread_mutex_unlock(&k->lock);
+    if (old)
+        explicit_bzero(old, n_old * sizeof *old);
     md_free(old);
     return MD_OK;
 }
@@ -121,6 +126,8 @@ md_status md_keys_init(md_keys *k, const char *path, md_error *err)
 
 void md_keys_done(md_keys *k)
 {
+    if (k->key)
+        explicit_bzero(k->key, k->n * sizeof *k->key);
     md_free(k->key);
     pthread_mutex_destroy(&k->lock);
     *k = (md_keys){0};
@@ -152,6 +159,20 @@ int md_keys_find(md_keys *k, const char *given)
     }
     pthread_mutex_unlock(&k->lock);
     return found;
+}
+
+void md_keys_client(const char *key, char out[MD_CLIENT_BYTES])
+{
+    static const char purpose[] = "medley client"; /* its zero is hashed, too: it ends there */
+    uint8_t hash[SHA256_DIGEST_LENGTH];
+    SHA2_CTX c;
+    SHA256Init(&c);
+    SHA256Update(&c, (const uint8_t *)purpose, sizeof purpose);
+    SHA256Update(&c, (const uint8_t *)key, strlen(key));
+    SHA256Final(hash, &c);
+    memcpy(out, "key-", 5);
+    for (int i = 0; i < 16; i++)
+        snprintf(out + 4 + 2 * i, 3, "%02x", hash[i]);
 }
 
 /* ---- hosts ---- */

@@ -30,6 +30,11 @@ bool md_keys_exposed(const md_keys *k);
 /* 0: refused; otherwise the number of the key, from 1. With no keys needed: -1. given may be NULL. The time this takes does not
  * depend on how much of a key is right. */
 int md_keys_find(md_keys *k, const char *given);
+/* What stands for a key's holder: "key-" and 32 digits of a hash of it, so that what was kept for one key never becomes another's
+ * when the file changes. Not to be shown: with MD_CLIENT_SHOWN bytes it is a name. */
+#define MD_CLIENT_BYTES 37
+#define MD_CLIENT_SHOWN 10
+void md_keys_client(const char *key, char out[MD_CLIENT_BYTES]);
 void md_keys_done(md_keys *k);
 /* Parses the text of a key file: one key a line, '#' begins a comment line. Owned array, or NULL with an error. */
 char (*md_keys_parse(const char *text, size_t n, size_t *count, md_error *err))[MD_KEY_MOST_BYTES];

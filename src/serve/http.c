@@ -53,8 +53,7 @@ void md_server_set_job(md_server *s, md_job *job)
 void md_exchange_post(md_exchange *x, md_job *job)
 {
     md_server_set_job(x->server, job);
-    if (x->key > 0)
-        snprintf(job->client, sizeof job->client, "key-%d", x->key);
+    memcpy(job->client, x->client, sizeof x->client);
     md_engine_post(x->server->engine, job);
 }
 
@@ -116,7 +115,10 @@ static bool check(md_exchange *x, struct MHD_Connection *c, const char *method, 
     if (!check_host(s, c, r))
         return false;
     x->at = md_endpoint_find(method, path, &status);
-    x->key = md_keys_find(&s->keys, given_key(c));
+    const char *key = given_key(c);
+    x->key = md_keys_find(&s->keys, key);
+    if (x->key > 0)
+        md_keys_client(key, x->client);
     if (x->key == 0 && !(x->at && x->at->open))
         return md_refuse(r, 401, "invalid_api_key", NULL,
                          "an API key is needed, as 'Authorization: Bearer KEY' or 'x-api-key: KEY'");

@@ -60,6 +60,7 @@ struct md_exchange {
     size_t received;    /* bytes of the body, those that were dropped included */
     bool answered;      /* the endpoint was called, or the exchange refused */
     int key;            /* number of the API key; -1: none is needed */
+    char client[MD_CLIENT_BYTES]; /* whose it is; "": nobody's in particular */
     md_refusal refusal; /* status 0: none */
 };
 

@@ -6,6 +6,7 @@
 #define MD_SERVE_JOB_H
 
 #include "serve/ask.h"
+#include "serve/guard.h"
 #include "serve/metrics.h"
 #include "serve/reply.h"
 #include "serve/split.h"
@@ -76,7 +77,7 @@ struct md_job {
     md_grammar *grammar; /* owned, or NULL */
     md_choice *choice;   /* owned, [n_choices] */
     int32_t n_choices;
-    char client[24];
+    char client[MD_CLIENT_BYTES];
     int32_t n_context;
     bool embed, raw, base64, special;
     md_pooling pooling;

@@ -70,6 +70,13 @@ static void without_a_file_no_key_is_needed(void **state)
     md_error err;
     assert_int_equal(md_keys_init(&k, NULL, &err), MD_OK);
     assert_int_equal(md_keys_find(&k, NULL), -1);
+    char a[MD_CLIENT_BYTES], b[MD_CLIENT_BYTES], again[MD_CLIENT_BYTES];
+    md_keys_client("alpha", a);
+    md_keys_client("beta", b);
+    md_keys_client("alpha", again);
+    assert_int_equal(strlen(a), MD_CLIENT_BYTES - 1);
+    assert_string_equal(a, again);
+    assert_string_not_equal(a, b);
     md_keys_done(&k);
 }
 
