@@ -92,7 +92,8 @@ typedef enum md_request_point {
 
 typedef struct md_request_event {
     md_request_point point;
-    int32_t n_done;   /* PROMPT: tokens of the prompt done so far, cached ones included */
+    int32_t
+        n_done; /* PROMPT: tokens of the prompt done so far, cached ones included; begins anew if its pages were needed */
     int32_t token;    /* TOKEN */
     const char *text; /* TOKEN, END: [n_text] whole UTF-8 characters, never part of a stop string */
     size_t n_text;

@@ -57,11 +57,11 @@ struct md_exchange {
     const md_endpoint *at; /* NULL: there is none */
     const char *rest;      /* of the path, behind at->path; borrowed from the connection */
     md_buf body;
-    size_t received;    /* bytes of the body, those that were dropped included */
-    bool answered;      /* the endpoint was called, or the exchange refused */
-    int key;            /* number of the API key; -1: none is needed */
+    size_t received;              /* bytes of the body, those that were dropped included */
+    bool answered;                /* the endpoint was called, or the exchange refused */
+    int key;                      /* number of the API key; -1: none is needed */
     char client[MD_CLIENT_BYTES]; /* whose it is; "": nobody's in particular */
-    md_refusal refusal; /* status 0: none */
+    md_refusal refusal;           /* status 0: none */
 };
 
 /* --- what endpoints do --- */
