@@ -53,9 +53,10 @@ typedef struct md_session_args {
         rows_grow; /* where experts are streamed and not all fit: n_rows is doubled, to 4096 at most and to no more than
                           * n_positions, while the step buffers that this costs take at most an eighth of the slots: what is read for a
                           * step then serves more rows. md_session_max_rows tells */
-    int32_t n_logits;    /* most rows of one step that may want logits, 1..n_rows */
-    int32_t n_hidden;    /* most that may want logits or hidden states, n_logits..n_rows; 0: n_logits */
-    int32_t n_walk;      /* most tokens of a prompt that go layer by layer between other steps; 0: none do */
+    int32_t n_logits; /* most rows of one step that may want logits, 1..n_rows */
+    int32_t n_hidden; /* most that may want logits or hidden states, n_logits..n_rows; 0: n_logits */
+    int32_t
+        n_walk; /* most tokens of a prompt that go layer by layer between other steps, cut to n_context; 0: none do */
     int32_t n_sequences; /* most sequences and snapshots alive at once */
     md_kv_type kv_type;
     bool hidden_only;   /* rows may want hidden states, not logits, for which no room is made */

@@ -11,6 +11,8 @@
 #define TICK_NS     100000000
 #define HTTP_BYTES  (32 << 20) /* connections, requests and answers on their way; of --memory */
 #define USUAL_DRAFT 4
+#define KV_SHARE    8    /* of --memory: what keys and values get is one part of so many */
+#define LEAST_ROOM  2048 /* positions */
 
 typedef struct serving {
     md_cli *cli;
@@ -131,6 +133,25 @@ static md_status open_drafter(serving *v, const md_session_args *session, md_err
     return MD_OK;
 }
 
+/* Under a bound, keys and values get an eighth of it unless the user says otherwise: experts' slots need the rest more. */
+static md_status fit_room(const serving *v, md_session_args *args, md_error *err)
+{
+    const md_options *o = v->cli->options;
+    int64_t bound;
+    MD_TRY(md_cli_memory(v->cli, &bound, err));
+    if (bound == 0 || md_opt_given(o, MD_OPT_ROOM) || md_opt_given(o, MD_OPT_SERVE_CTX))
+        return MD_OK;
+    md_memory need;
+    MD_TRY(md_session_estimate(v->model, args, &need, err));
+    const double most = (double)bound / KV_SHARE * args->n_positions / (double)(need.kv > 0 ? need.kv : 1);
+    if (most >= args->n_positions)
+        return MD_OK;
+    const int32_t room = most > LEAST_ROOM ? (int32_t)most : LEAST_ROOM;
+    args->n_positions = room < args->n_positions ? room : args->n_positions;
+    args->n_context = args->n_context < args->n_positions ? args->n_context : args->n_positions;
+    return MD_OK;
+}
+
 static md_status open_session(serving *v, md_error *err)
 {
     const md_options *o = v->cli->options;
@@ -151,6 +172,7 @@ static md_status open_session(serving *v, md_error *err)
         args.n_threads = (int32_t)md_opt_int(o, MD_OPT_THREADS);
     if (md_opt_given(o, MD_OPT_RUN_KV_TYPE))
         args.kv_type = (md_kv_type)md_opt_int(o, MD_OPT_RUN_KV_TYPE);
+    MD_TRY(fit_room(v, &args, err));
     v->args.n_context = args.n_context ? args.n_context : args.n_positions;
     args.others = md_scheduler_bytes(v->model, &v->scheduler, &args) + HTTP_BYTES;
     MD_TRY(md_cli_open_session(v->cli, v->model, &args, &v->session, err));

@@ -73,7 +73,8 @@ static md_status settle(const md_model *m, const md_session_args *args, md_sessi
     if (out->n_hidden == 0)
         out->n_hidden = out->n_logits;
     MD_TRY(check_range("the number of rows with hidden states", out->n_hidden, out->n_logits, out->n_rows, err));
-    MD_TRY(check_range("the number of tokens that go layer by layer", out->n_walk, 0, out->n_context, err));
+    MD_TRY(check_range("the number of tokens that go layer by layer", out->n_walk, 0, MAX_POSITIONS, err));
+    out->n_walk = out->n_walk < out->n_context ? out->n_walk : out->n_context;
     MD_TRY(check_range("the number of sequences", out->n_sequences, 1, 1 << 20, err));
     MD_TRY(check_range("the KV type", out->kv_type, MD_KV_F32, MD_KV_Q8_0, err));
     MD_TRY(check_range("reading ahead", out->read_ahead, MD_READ_AHEAD_AUTO, MD_READ_AHEAD_ALWAYS, err));

@@ -19,7 +19,7 @@ import xml.etree.ElementTree
 
 import terminal
 
-COMMANDS = ['run', 'serve', 'inspect', 'tokenize', 'detokenize', 'template', 'eval', 'embed', 'upcycle', 'pack', 'bench', 'synth', 'plan', 'trace', 'completion', 'help']
+COMMANDS = ['run', 'serve', 'batch', 'inspect', 'tokenize', 'detokenize', 'template', 'eval', 'embed', 'upcycle', 'pack', 'bench', 'synth', 'plan', 'trace', 'completion', 'help']
 
 
 class Skip(Exception):
