@@ -10,7 +10,6 @@ after each repetition, by its microbenchmarks alone; what is predicted for it is
 medians of its repetitions. Needs a cgroup that this user can write to (root). Standard library only.
 """
 import argparse
-import csv
 import datetime
 import json
 import os
@@ -21,6 +20,7 @@ import sys
 import tempfile
 
 import streaming
+import table
 import versus
 
 FIELDS = ['date', 'machine', 'model', 'bytes', 'budget', 'memory', 'threads', 'batch', 'test', 'predicted', 'predicted_low', 'predicted_high', 'measured', 'low', 'high', 'error']
@@ -165,12 +165,7 @@ def main():
                             rows.append(r)
     conclude(rows)
     if o.csv:
-        new = not os.path.exists(o.csv)
-        with open(o.csv, 'a', newline='') as f:
-            w = csv.DictWriter(f, FIELDS, lineterminator='\n')
-            if new:
-                w.writeheader()
-            w.writerows(rows)
+        table.append(o.csv, FIELDS, rows)
     return 0
 
 

@@ -19,7 +19,6 @@ Standard library only.
 import argparse
 import asyncio
 import contextlib
-import csv
 import datetime
 import json
 import os
@@ -30,6 +29,7 @@ import sys
 import serve_plot
 import serve_scenarios
 import serve_soak
+import table
 import versus
 from endpoint import Address, Server, memory
 
@@ -166,19 +166,6 @@ def for_csv(row):
     return {k: short(row.get(k, '')) for k in FIELDS}
 
 
-def add_to_csv(path, rows):
-    new = not os.path.exists(path) or os.path.getsize(path) == 0
-    if not new:
-        with open(path, newline='') as f:
-            if next(csv.reader(f)) != FIELDS:
-                sys.exit(f'{path} has other columns: give another --csv')
-    with open(path, 'a', newline='') as f:
-        w = csv.DictWriter(f, FIELDS, lineterminator='\n')
-        if new:
-            w.writeheader()
-        w.writerows(for_csv(r) for r in rows)
-
-
 # ---- tables ----
 
 COLUMNS = {  # title, width, text of a row
@@ -223,7 +210,7 @@ def compare(o):
         with open(o.svg, 'w') as f:
             f.write(serve_plot.svg(f'{o.model_name} over offered load', {s.name: [r for r in rows if r['engine'] == s.name] for s in found}))
     if o.csv:
-        add_to_csv(o.csv, rows)
+        table.append(o.csv, FIELDS, [for_csv(r) for r in rows])
     if o.json:
         print(json.dumps({'scenario': o.scenario, 'results': rows}, indent=1))
     else:

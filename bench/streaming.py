@@ -20,7 +20,6 @@ tests: no engine that reads the bytes that were missed can be faster than
 Needs a memory cgroup, version 1 or 2, that this user can write to (root), and `ninja bench/bench-disk`. Standard library only.
 """
 import argparse
-import csv
 import datetime
 import errno
 import glob
@@ -34,6 +33,7 @@ import subprocess
 import sys
 import time
 
+import table
 import versus
 
 MORE = 64 << 20
@@ -390,24 +390,11 @@ def show(found):
               f"{read:>10}{percent(r['waited']):>8}{percent(r['of_bound']):>10}{peak:>10}", flush=True)
 
 
-def add_to_csv(path, found):
-    new = not os.path.exists(path) or os.path.getsize(path) == 0
-    if not new:
-        with open(path, newline='') as f:
-            if next(csv.reader(f)) != FIELDS:
-                sys.exit(f'{path} has other columns: give another --csv')
-    with open(path, 'a', newline='') as f:
-        w = csv.DictWriter(f, FIELDS, lineterminator='\n')
-        if new:
-            w.writeheader()
-        w.writerows(found)
-
-
 def main():
     o = options()
     models, everything, failed = [Model(text) for text in o.models], [], False
     if o.csv:
-        add_to_csv(o.csv, [])  # whether it can be added to, before anything is measured
+        table.append(o.csv, FIELDS, [])  # whether it can be added to, before anything is measured
     for model in models:
         if 'warm' in o.states:
             model.disk = disk_rate(o, model)
@@ -419,7 +406,7 @@ def main():
             everything += found
             failed |= not any(r['engine'] == Medley.name for r in found)
             if o.csv:
-                add_to_csv(o.csv, found)
+                table.append(o.csv, FIELDS, found)
             if not o.json:
                 show(found)
     if o.json:

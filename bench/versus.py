@@ -7,7 +7,6 @@ a noisy machine is noisy for both; the order changes from round to round. Median
 docs/bench.md has examples. Standard library only.
 """
 import argparse
-import csv
 import datetime
 import json
 import os
@@ -16,6 +15,8 @@ import shlex
 import statistics
 import subprocess
 import sys
+
+import table
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FIELDS = ['date', 'machine', 'cores', 'isa', 'threads', 'model', 'bytes', 'test', 'rounds', 'medley', 'medley_low', 'medley_high',
@@ -139,15 +140,6 @@ def rows(o, ours, theirs, last):
                                 o.peer_args, *(round(x, 3) for x in b), round(a[0] / b[0], 3), r['logits_hash']]))
 
 
-def add_to_csv(path, found):
-    new = not os.path.exists(path) or os.path.getsize(path) == 0
-    with open(path, 'a', newline='') as f:
-        w = csv.DictWriter(f, FIELDS, lineterminator='\n')
-        if new:
-            w.writeheader()
-        w.writerows(found)
-
-
 def show(o, found):
     if not found:
         return
@@ -167,7 +159,7 @@ def main():
     ours, theirs, last = measure(o)
     found = list(rows(o, ours, theirs, last))
     if o.csv:
-        add_to_csv(o.csv, found)
+        table.append(o.csv, FIELDS, found)
     if o.json:
         print(json.dumps({'peer': o.peer_name, 'rounds': o.rounds, 'results': found}, indent=1))
     else:

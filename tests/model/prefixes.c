@@ -3,42 +3,7 @@
  * Kept prefixes: whatever is taken over, the bits are those of a run alone, in models of every kind of past; who may share
  * with whom; pages and states that leave; no allocation (malloc and its relatives are wrapped and counted). */
 #include "model/prefixes_test.h"
-
-/* ---- counting allocations ---- */
-
-static int allocations;
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__real_aligned_alloc(size_t align, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-void *__wrap_aligned_alloc(size_t align, size_t n);
-
-void *__wrap_malloc(size_t n)
-{
-    allocations++;
-    return __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    allocations++;
-    return __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    allocations++;
-    return __real_realloc(p, n);
-}
-
-void *__wrap_aligned_alloc(size_t align, size_t n)
-{
-    allocations++;
-    return __real_aligned_alloc(align, n);
-}
+#include "support/allocations.h"
 
 /* ---- same bits ---- */
 
@@ -351,13 +316,13 @@ static void nothing_is_allocated(void **state)
     (void)state;
     for (int k = 0; k < N_KINDS; k++) {
         md_session *s = session_of(k);
-        const int before_new = allocations;
+        const long before_new = allocations;
         md_prefixes *p = prefixes_of(s);
         assert_true(allocations > before_new);
         md_seq *a = seq_of(s), *b = seq_of(s);
         feed(s, a, prompt, 0, 128, NULL);
         int32_t taken;
-        const int before = allocations;
+        const long before = allocations;
         md_prefixes_add(p, a, "somebody", prompt, 128);
         OK(md_prefixes_take(p, b, "somebody", prompt, N, &taken, err));
         assert_int_equal(taken, 128);

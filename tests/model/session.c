@@ -2,46 +2,10 @@
  *
  * Sessions and sequences: forks, trims, snapshots, masks, steps in pieces, refusals, estimates, the observer, and no
  * allocation inside a step (malloc and its relatives are wrapped and counted). */
+#include "support/allocations.h"
 #include "support/synth_model.h"
 
 #include <math.h>
-
-/* ---- counting allocations: the linker sends every call of the library here ---- */
-
-static long allocations;
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__real_aligned_alloc(size_t align, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-void *__wrap_aligned_alloc(size_t align, size_t n);
-
-void *__wrap_malloc(size_t n)
-{
-    allocations++;
-    return __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    allocations++;
-    return __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    allocations++;
-    return __real_realloc(p, n);
-}
-
-void *__wrap_aligned_alloc(size_t align, size_t n)
-{
-    allocations++;
-    return __real_aligned_alloc(align, n);
-}
 
 /* ---- a small mixture for all tests ---- */
 
