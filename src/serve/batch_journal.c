@@ -286,7 +286,8 @@ static md_status remove_files(const char *path, md_error *err)
         md_buf_printf(&name, "%s%s", path, end[i]);
         const int failed = name.failed ? ENOMEM : unlink(name.data) != 0 && errno != ENOENT ? errno : 0;
         md_buf_done(&name);
-        MD_FAIL_IF(failed, MD_ERR_IO, "cannot remove the journal '%s': %s", path, strerror(failed));
+        MD_FAIL_IF(failed, failed == ENOMEM ? MD_ERR_MEMORY : MD_ERR_IO, "cannot remove the journal '%s': %s", path,
+                   strerror(failed));
     }
     return MD_OK;
 }
