@@ -157,13 +157,14 @@ typedef struct md_scheduler_counts {
 } md_scheduler_counts;
 MD_API void md_scheduler_get_counts(const md_scheduler *s, md_scheduler_counts *out);
 
-/* One of the running requests, i < running. */
+/* The requests that run. */
 typedef struct md_running {
     int32_t n_prompt, n_done; /* prompt tokens, and those that are done */
     int32_t n_generated;
     const char *client; /* borrowed until the next step */
 } md_running;
-MD_API bool md_scheduler_get_running(const md_scheduler *s, int32_t i, md_running *out);
+/* Fills out[0..most) in the order in which they began; returns how many. */
+MD_API int32_t md_scheduler_get_running(const md_scheduler *s, md_running *out, int32_t most);
 
 #ifdef __cplusplus
 }

@@ -24,7 +24,6 @@
 #include <unistd.h>
 
 enum { MOST_QUEUED = 64 };
-#define QUEUE_BYTES ((size_t)64 << 20)
 
 struct md_kv_disk {
     md_kv_file_shape shape;
@@ -234,13 +233,8 @@ static size_t slot_bytes(const md_kv_disk_args *a)
 
 static int32_t slots(const md_kv_disk_args *a)
 {
-    const size_t n = QUEUE_BYTES / slot_bytes(a);
+    const size_t n = MD_KV_DISK_QUEUE / slot_bytes(a);
     return n > MOST_QUEUED ? MOST_QUEUED : n < 2 ? 2 : (int32_t)n;
-}
-
-uint64_t md_kv_disk_memory(const md_kv_disk_args *args)
-{
-    return sizeof(md_kv_disk) + (uint64_t)slots(args) * slot_bytes(args);
 }
 
 static md_status start(md_kv_disk *d, const md_kv_disk_args *args, md_error *err)

@@ -19,8 +19,8 @@ typedef struct md_kv_disk_args {
     size_t page_bytes, state_bytes; /* of pages and of states that may go with them; state_bytes 0: none do */
 } md_kv_disk_args;
 
-/* What a folder's queue takes. */
-uint64_t md_kv_disk_memory(const md_kv_disk_args *args);
+/* Bytes of the queue, unless two pages take more. */
+#define MD_KV_DISK_QUEUE ((size_t)64 << 20)
 /* Finds what is there, by names and sizes; removes what is over the limit or was left half-written. */
 md_status md_kv_disk_open(const md_kv_disk_args *args, md_kv_disk **out, md_error *err) MD_MUST_USE;
 void md_kv_disk_close(md_kv_disk *d); /* writes what is queued first; NULL allowed */

@@ -31,17 +31,16 @@ static bool is_shared(const md_seq *q)
 
 /* ---- made and freed ---- */
 
-static size_t state_bytes(const md_session *s)
+static size_t state_bytes(const md_model *m)
 {
-    return (size_t)s->model->spec.state_floats * sizeof(float);
+    return (size_t)m->spec.state_floats * sizeof(float);
 }
 
-static md_kv_prefix_args tree_args(const md_session *s, const md_prefixes_args *args)
+static md_kv_prefix_args tree_args(const md_model *m, int32_t n_positions, const md_prefixes_args *args)
 {
-    md_kv_prefix_args a = {.state_bytes = state_bytes(s)};
+    md_kv_prefix_args a = {.state_bytes = state_bytes(m)};
     if (a.state_bytes > 0 && args->state_bytes > 0) {
-        const uint64_t n = (uint64_t)args->state_bytes / a.state_bytes,
-                       most = (uint64_t)md_kv_pages_of(s->args.n_positions);
+        const uint64_t n = (uint64_t)args->state_bytes / a.state_bytes, most = (uint64_t)md_kv_pages_of(n_positions);
         a.n_states = (int32_t)(n < most ? n : most);
     }
     return a;
@@ -52,16 +51,15 @@ static md_kv_disk_args disk_args(const md_session *s, const md_prefixes_args *ar
     return (md_kv_disk_args){.folder = args->folder,
                              .bytes = args->folder_bytes,
                              .page_bytes = md_kv_pool_page_bytes(s->kv),
-                             .state_bytes = state_bytes(s)};
+                             .state_bytes = state_bytes(s->model)};
 }
 
-uint64_t md_prefixes_bytes(const md_session *s, const md_prefixes_args *args)
+uint64_t md_prefixes_bytes(const md_model *m, int32_t n_positions, const md_prefixes_args *args)
 {
-    const md_kv_prefix_args a = tree_args(s, args);
-    const md_kv_disk_args d = disk_args(s, args);
-    return sizeof(md_prefixes) + (args->folder ? md_kv_disk_memory(&d) : 0) +
-           md_kv_prefix_bytes(md_kv_pages_of(s->args.n_positions), &a) +
-           (uint64_t)md_kv_pages_of(s->args.n_context) * sizeof(int32_t);
+    const md_kv_prefix_args a = tree_args(m, n_positions, args);
+    const int32_t n_pages = md_kv_pages_of(n_positions);
+    return sizeof(md_prefixes) + (args->folder ? MD_KV_DISK_QUEUE : 0) + md_kv_prefix_bytes(n_pages, &a) +
+           (uint64_t)n_pages * sizeof(int32_t);
 }
 
 static md_status open_folder(md_prefixes *p, const md_prefixes_args *args, md_error *err)
@@ -74,7 +72,7 @@ static md_status open_folder(md_prefixes *p, const md_prefixes_args *args, md_er
 md_status md_prefixes_new(md_session *s, const md_prefixes_args *args, md_prefixes **out, md_error *err)
 {
     *out = NULL;
-    const md_kv_prefix_args a = tree_args(s, args);
+    const md_kv_prefix_args a = tree_args(s->model, s->args.n_positions, args);
     md_prefixes *p = md_calloc(1, sizeof *p);
     if (!p)
         return md_fail_memory(err, "kept prefixes");
@@ -269,7 +267,7 @@ static void keep_state(md_prefixes *p, const md_seq *q, int32_t node)
         room = md_kv_prefix_keep_state(p->tree, node);
     }
     if (room)
-        memcpy(room, q->state, state_bytes(p->session));
+        memcpy(room, q->state, state_bytes(p->session->model));
 }
 
 /* The state at the end of the last page becomes q's; from the folder it is in q->next_state already if its page was, too. */
@@ -277,7 +275,7 @@ static bool take_state(md_prefixes *p, md_seq *q, const int32_t *token, const fo
 {
     const int32_t node = p->path[f->n_pages - 1];
     if (!f->state_on_disk) {
-        memcpy(q->state, md_kv_prefix_state(p->tree, node), state_bytes(p->session));
+        memcpy(q->state, md_kv_prefix_state(p->tree, node), state_bytes(p->session->model));
     } else {
         if (f->n_pages <= f->n_tree && !md_kv_disk_get(p->disk, md_kv_prefix_key(p->tree, node),
                                                        token + (size_t)(f->n_pages - 1) * MD_TILE, NULL, q->next_state))

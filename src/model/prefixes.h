@@ -27,8 +27,9 @@ typedef struct md_prefixes_args {
 md_status md_prefixes_new(md_session *s, const md_prefixes_args *args, md_prefixes **out, md_error *err) MD_MUST_USE;
 /* Before the session goes; sequences keep the pages that they hold. NULL allowed. */
 void md_prefixes_free(md_prefixes *p);
-/* Bytes that it takes at most beside the session's pages. */
-uint64_t md_prefixes_bytes(const md_session *s, const md_prefixes_args *args);
+/* Bytes that it takes at most beside the pages of a session with room for so many positions; the queue of pages on their way to the
+ * folder may take two pages where these are larger than it. */
+uint64_t md_prefixes_bytes(const md_model *m, int32_t n_positions, const md_prefixes_args *args);
 
 /* How many of token[0..n) a sequence like q, which is empty (its expert mask counts), would take over: n - 1 at most. Changes
  * nothing. client: whose prefixes they are; "": everybody's who asks for "". */

@@ -8,6 +8,17 @@
 
 #include <medley/engine.h>
 
+md_status md_answer_check(const int32_t *prompt, size_t n, int32_t max_tokens, int32_t n_vocab, md_error *err)
+{
+    MD_FAIL_IF(n == 0 || !prompt, MD_ERR_ARGUMENT, "the prompt is empty; give at least 1 token");
+    MD_FAIL_IF(max_tokens < -1, MD_ERR_ARGUMENT, "the most tokens to make is %d; give 0 or more, or -1 for no bound",
+               max_tokens);
+    for (size_t i = 0; i < n; i++)
+        MD_FAIL_IF(prompt[i] < 0 || prompt[i] >= n_vocab, MD_ERR_ARGUMENT,
+                   "prompt token %zu is %d, but the model has tokens 0 to %d", i, prompt[i], n_vocab - 1);
+    return MD_OK;
+}
+
 md_status md_answer_init(md_answer *a, const md_answer_args *args, int32_t n_vocab, md_error *err)
 {
     *a = (md_answer){.args = *args, .n_vocab = (size_t)n_vocab, .hash = MD_HASH_START};

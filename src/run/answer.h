@@ -32,6 +32,9 @@ typedef struct md_answer {
     md_finish finish; /* once over */
 } md_answer;
 
+/* What every prompt must be, whoever runs it: at least one token, all of the vocabulary; and a bound on the answer, or -1. */
+md_status md_answer_check(const int32_t *prompt, size_t n, int32_t max_tokens, int32_t n_vocab,
+                          md_error *err) MD_MUST_USE;
 md_status md_answer_init(md_answer *a, const md_answer_args *args, int32_t n_vocab, md_error *err) MD_MUST_USE;
 void md_answer_done(md_answer *a);
 /* What follows the row of position pos, whose logits [n_vocab] are given: *token, or -1 where the answer ends without one. When

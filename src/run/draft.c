@@ -10,7 +10,8 @@
 #define LOOKED_AT   8192 /* back from the end */
 #define DRAFT_WORTH 0.25 /* share of drafted tokens that must prove right for it to go on */
 
-int32_t md_draft_lookup(const int32_t *known, int32_t n, int32_t *out, int32_t most)
+/* The tokens that followed the last time the known ones ended like now: up to `most`, written to out; returns how many. */
+static int32_t look_up(const int32_t *known, int32_t n, int32_t *out, int32_t most)
 {
     const int32_t from = n > LOOKED_AT ? n - LOOKED_AT : 0;
     int32_t best = 0, at = -1;
@@ -42,7 +43,7 @@ void md_draft_all(md_scheduler *s)
         const int32_t room = r->cap - r->n_known - 1, most = s->args.n_draft < room ? s->args.n_draft : room;
         if (most < 1 || r->draft_worth < DRAFT_WORTH || !md_request_decodes(r))
             continue;
-        r->n_guess = md_draft_lookup(r->token, r->n_known, r->guess, most);
+        r->n_guess = look_up(r->token, r->n_known, r->guess, most);
         more |= r->wants_guess = r->n_guess == 0;
     }
     if (more && s->args.drafter)

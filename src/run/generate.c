@@ -113,15 +113,10 @@ static size_t room_of(const md_seq *q)
 
 static md_status check_args(const md_seq *q, const md_generate_args *a, size_t n_vocab, md_error *err)
 {
-    MD_FAIL_IF(a->n_prompt == 0 || !a->prompt, MD_ERR_ARGUMENT, "the prompt is empty; give at least 1 token");
+    MD_TRY(md_answer_check(a->prompt, a->n_prompt, a->max_tokens, (int32_t)n_vocab, err));
     MD_FAIL_IF(!a->sampler, MD_ERR_ARGUMENT, "no sampler was given");
     MD_FAIL_IF((size_t)md_sampler_n_vocab(a->sampler) != n_vocab, MD_ERR_ARGUMENT,
                "the sampler was made for %d tokens, but the model has %zu", md_sampler_n_vocab(a->sampler), n_vocab);
-    MD_FAIL_IF(a->max_tokens < -1, MD_ERR_ARGUMENT, "the most tokens to make is %d; give 0 or more, or -1 for no bound",
-               a->max_tokens);
-    for (size_t i = 0; i < a->n_prompt; i++)
-        MD_FAIL_IF(a->prompt[i] < 0 || (size_t)a->prompt[i] >= n_vocab, MD_ERR_ARGUMENT,
-                   "prompt token %zu is %d, but the model has tokens 0 to %zu", i, a->prompt[i], n_vocab - 1);
     MD_FAIL_IF(a->constraint && (size_t)md_constraint_n_vocab(a->constraint) != n_vocab, MD_ERR_ARGUMENT,
                "the grammar was bound to a vocabulary of %d tokens, but the model has %zu",
                md_constraint_n_vocab(a->constraint), n_vocab);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Log probabilities of tokens before any filter. Sums in double, by id. */
-#include "run/scheduler.h"
+#include "run/logprob.h"
 
 #include "base/mathd.h"
 
@@ -22,19 +22,24 @@ static void insert(md_logprob *out, int32_t *n, int32_t k, int32_t token, float 
     *n = kept + 1;
 }
 
-float md_logprobs(const float *logits, int32_t n, int32_t token, md_logprob *out, int32_t k)
+double md_log_sum(const float *logits, size_t n)
 {
     float best = -INFINITY;
-    int32_t kept = 0;
-    for (int32_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         best = logits[i] > best ? logits[i] : best;
-        if (k > 0 && (kept < k || logits[i] > out[kept - 1].logprob))
-            insert(out, &kept, k, i, logits[i]);
-    }
     double sum = 0.0;
-    for (int32_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++)
         sum += md_exp_d((double)logits[i] - (double)best);
-    const double log_sum = md_log_d(sum) + (double)best;
+    return md_log_d(sum) + (double)best;
+}
+
+float md_logprobs(const float *logits, int32_t n, int32_t token, md_logprob *out, int32_t k)
+{
+    int32_t kept = 0;
+    for (int32_t i = 0; k > 0 && i < n; i++)
+        if (kept < k || logits[i] > out[kept - 1].logprob)
+            insert(out, &kept, k, i, logits[i]);
+    const double log_sum = md_log_sum(logits, (size_t)n);
     for (int32_t i = 0; i < kept; i++)
         out[i].logprob = (float)((double)out[i].logprob - log_sum);
     return (float)((double)logits[token] - log_sum);

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "base/sys.h"
 #include "model/session.h"
+#include "run/logprob.h"
 
 #include <math.h>
 
@@ -31,22 +32,10 @@ typedef struct scoring {
     md_perplexity so_far;
 } scoring;
 
-/* -log softmax(logits)[target]. NaN if the logits are no good. */
-static double surprise(const float *logits, size_t n, int32_t target)
-{
-    float best = -INFINITY;
-    for (size_t i = 0; i < n; i++)
-        best = logits[i] > best ? logits[i] : best;
-    double sum = 0.0;
-    for (size_t i = 0; i < n; i++)
-        sum += md_exp_d((double)logits[i] - (double)best);
-    return md_log_d(sum) + (double)best - (double)logits[target];
-}
-
 static md_status score_row(scoring *sc, int32_t batch_row, int32_t row, md_error *err)
 {
     const float *logits = md_step_logits(sc->session, batch_row);
-    const double nll = surprise(logits, sc->n_vocab, sc->window[row + 1]);
+    const double nll = md_log_sum(logits, sc->n_vocab) - (double)logits[sc->window[row + 1]];
     MD_FAIL_IF(
         !(nll < INFINITY), MD_ERR_FORMAT,
         "window %d, position %d: the next token's likelihood is not a number above 0: the model's weights are broken",

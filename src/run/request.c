@@ -44,15 +44,6 @@ void md_list_remove(md_request_list *l, md_request *r)
 
 /* ---- making ---- */
 
-static md_status check_tokens(const md_scheduler *s, const md_request_args *a, md_error *err)
-{
-    MD_FAIL_IF(a->n_prompt == 0 || !a->prompt, MD_ERR_ARGUMENT, "the prompt is empty; give at least 1 token");
-    for (size_t i = 0; i < a->n_prompt; i++)
-        MD_FAIL_IF(a->prompt[i] < 0 || a->prompt[i] >= s->n_vocab, MD_ERR_ARGUMENT,
-                   "prompt token %zu is %d, but the model has tokens 0 to %d", i, a->prompt[i], s->n_vocab - 1);
-    return MD_OK;
-}
-
 static md_status check(const md_scheduler *s, const md_request_args *a, md_error *err)
 {
     const md_session_args *session = &s->session->args;
@@ -60,12 +51,10 @@ static md_status check(const md_scheduler *s, const md_request_args *a, md_error
     MD_FAIL_IF(!a->on_event, MD_ERR_ARGUMENT, "a request needs somebody to tell");
     MD_FAIL_IF(s->waiting.n >= s->args.n_waiting, MD_ERR_BUSY, "%d requests wait already: ask again later",
                s->waiting.n);
-    MD_TRY(check_tokens(s, a, err));
+    MD_TRY(md_answer_check(a->prompt, a->n_prompt, a->max_tokens, s->n_vocab, err));
     MD_FAIL_IF(!a->embed && (!info->causal || !info->has_logits), MD_ERR_UNSUPPORTED,
                "'%s' is an encoder, which makes vectors of texts and does not go on with them", info->arch);
     MD_FAIL_IF(!a->embed && session->hidden_only, MD_ERR_UNSUPPORTED, "only vectors are made here");
-    MD_FAIL_IF(a->max_tokens < -1, MD_ERR_ARGUMENT, "the most tokens to make is %d; give 0 or more, or -1 for no bound",
-               a->max_tokens);
     MD_FAIL_IF(a->n_candidates < -1 || a->n_candidates > MD_MOST_CANDIDATES, MD_ERR_ARGUMENT,
                "log probabilities of %d tokens were asked for; at most %d are given", a->n_candidates,
                MD_MOST_CANDIDATES);
@@ -227,6 +216,11 @@ void md_request_release(md_request *r)
     md_seq_free(r->before);
     md_seq_free(r->draft_seq);
     r->seq = r->before = r->draft_seq = NULL;
+}
+
+const char *md_request_scope(const md_request *r)
+{
+    return r->owner->args.share_prefixes ? "" : r->client->name;
 }
 
 static void leave(md_request *r)

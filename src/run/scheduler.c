@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "base/sys.h"
 #include "model/session.h"
+#include "run/logprob.h"
 
 #include <string.h>
 
@@ -18,7 +19,6 @@
 #define MOST_WALK    4096 /* tokens that go layer by layer together */
 #define STATES_KEPT  64   /* of recurrent layers, at page borders of kept prefixes; fewer where they are large: */
 #define STATE_BYTES  (256 << 20)
-#define QUEUE_BYTES  (64 << 20) /* pages on their way to the folder */
 
 const char *md_prefill_name(md_prefill p)
 {
@@ -68,17 +68,15 @@ static int64_t state_bytes(const md_model *m)
     return all <= STATE_BYTES ? all : one > STATE_BYTES / 4 ? 4 * one : STATE_BYTES;
 }
 
-#define PAGE_BYTES    1024 /* of the tree, a page: its tokens, its place, what finds it */
 #define REQUEST_BYTES (64 << 10)
 #define TOKEN_BYTES   32 /* of the sampler, a token of the vocabulary */
 
 int64_t md_scheduler_bytes(const md_model *m, const md_scheduler_args *a, const md_session_args *session)
 {
     const int64_t context = session->n_context > 0 ? session->n_context : session->n_positions;
-    const int64_t tree = (int64_t)session->n_positions / MD_TILE * PAGE_BYTES + state_bytes(m) +
-                         (a->kv_folder ? QUEUE_BYTES : 0);
-    return (a->keep_prefixes ? tree : 0) + (int64_t)m->spec.n_vocab * TOKEN_BYTES +
-           a->n_running * (REQUEST_BYTES + context * (int64_t)sizeof(int32_t));
+    const md_prefixes_args kept = {.folder = a->kv_folder, .state_bytes = state_bytes(m)};
+    return (a->keep_prefixes ? (int64_t)md_prefixes_bytes(m, session->n_positions, &kept) : 0) +
+           (int64_t)m->spec.n_vocab * TOKEN_BYTES + a->n_running * (REQUEST_BYTES + context * (int64_t)sizeof(int32_t));
 }
 
 static md_status check(const md_session *s, const md_scheduler_args *a, md_error *err)
@@ -176,25 +174,15 @@ void md_scheduler_free(md_scheduler *s)
 
 /* ---- begin and leave ---- */
 
-static int32_t pages_of(int32_t positions)
-{
-    return (positions + MD_TILE - 1) / MD_TILE;
-}
-
 /* Pages that those who run will take for what they know already, and for the next token. */
 static int32_t pages_promised(const md_scheduler *s)
 {
     int32_t n = 0;
     for (const md_request *r = s->running.first; r; r = r->next) {
-        const int32_t all = pages_of(r->n_known + 1) - r->seq->table.n_pages;
+        const int32_t all = md_kv_pages_of(r->n_known + 1) - r->seq->table.n_pages;
         n += all > 0 ? all : 0;
     }
     return n;
-}
-
-static const char *scope_of(const md_request *r)
-{
-    return r->owner->args.share_prefixes ? "" : r->client->name;
 }
 
 static bool fits(const md_scheduler *s, const md_request *r)
@@ -202,7 +190,7 @@ static bool fits(const md_scheduler *s, const md_request *r)
     if (s->running.n == 0)
         return true;
     const int32_t kept = s->prefixes ? md_prefixes_evictable(s->prefixes) : 0;
-    return pages_of(r->n_known + 1) + pages_promised(s) <= md_kv_pool_free_pages(s->session->kv) + kept;
+    return md_kv_pages_of(r->n_known + 1) + pages_promised(s) <= md_kv_pool_free_pages(s->session->kv) + kept;
 }
 
 /* r's sequence, with as much of its text as is kept. */
@@ -211,7 +199,7 @@ static md_status begin(md_scheduler *s, md_request *r, md_error *err)
     MD_TRY(md_seq_new(s->session, &r->seq, err));
     int32_t taken = 0;
     if (s->prefixes && !r->embed)
-        MD_TRY(md_prefixes_take(s->prefixes, r->seq, scope_of(r), r->token, (size_t)r->n_known, &taken, err));
+        MD_TRY(md_prefixes_take(s->prefixes, r->seq, md_request_scope(r), r->token, (size_t)r->n_known, &taken, err));
     if (r->began == 0.0) {
         r->began = md_sys_seconds();
         r->n_cached = taken;
@@ -243,7 +231,7 @@ static void admit(md_scheduler *s)
 static void keep_prefix(md_scheduler *s, md_request *r)
 {
     if (s->prefixes && !r->embed)
-        md_prefixes_add(s->prefixes, r->seq, scope_of(r), r->token, (size_t)r->n_known);
+        md_prefixes_add(s->prefixes, r->seq, md_request_scope(r), r->token, (size_t)r->n_known);
 }
 
 static void drop_cancelled(md_request_list *l)
@@ -297,8 +285,8 @@ static void judge_drafts(md_scheduler *s, md_request *r, int32_t right)
     s->counts.accepted += (uint64_t)right;
 }
 
-/* Tokens of all rows that count: the last known one's, and those of drafts as long as they prove right. draft: the tokens that
- * stood behind it. */
+/* Tokens of all rows that count: the last known one's, and those of drafts as long as they prove right. drafted: the tokens
+ * that stood behind it. */
 static md_status answer(md_scheduler *s, md_request *r, const int32_t *drafted, md_error *err)
 {
     md_answer *a = &r->answer;
@@ -481,23 +469,21 @@ void md_scheduler_get_counts(const md_scheduler *s, md_scheduler_counts *out)
     *out = s->counts;
     out->running = s->running.n;
     out->waiting = s->waiting.n;
-    out->pages = (uint64_t)pages_of(s->session->args.n_positions);
+    out->pages = (uint64_t)md_kv_pages_of(s->session->args.n_positions);
     out->chunk = md_rows_chunk(s);
     if (s->prefixes)
         md_prefixes_counts_of(s->prefixes, &out->prefix_pages, &out->pages_restored, &out->pages_saved);
 }
 
-bool md_scheduler_get_running(const md_scheduler *s, int32_t i, md_running *out)
+int32_t md_scheduler_get_running(const md_scheduler *s, md_running *out, int32_t most)
 {
-    const md_request *r = s->running.first;
-    for (; r && i > 0; i--)
-        r = r->next;
-    if (!r || i < 0)
-        return false;
-    const int32_t done = md_seq_length(r->seq);
-    *out = (md_running){.n_prompt = r->n_prompt,
-                        .n_done = done < r->n_prompt ? done : r->n_prompt,
-                        .n_generated = r->n_known - r->n_prompt,
-                        .client = r->client->name};
-    return true;
+    int32_t n = 0;
+    for (const md_request *r = s->running.first; r && n < most; r = r->next, n++) {
+        const int32_t done = md_seq_length(r->seq);
+        out[n] = (md_running){.n_prompt = r->n_prompt,
+                              .n_done = done < r->n_prompt ? done : r->n_prompt,
+                              .n_generated = r->n_known - r->n_prompt,
+                              .client = r->client->name};
+    }
+    return n;
 }

@@ -105,7 +105,7 @@ struct md_scheduler {
     int32_t *token;
     md_seq **seq;
     uint8_t *want;
-    int32_t n, n_logits, n_prompt_rows, n_decoding;
+    int32_t n, n_prompt_rows, n_decoding;
     md_logprob candidate[MD_MOST_CANDIDATES];
 
     md_scheduler_counts counts;
@@ -123,6 +123,8 @@ void md_list_remove(md_request_list *l, md_request *r);
 void md_request_preempt(md_request *r);
 /* Gives back r's sequence. */
 void md_request_release(md_request *r);
+/* Among whom its prefixes are shared: "", or its client's name. Borrowed from r. */
+const char *md_request_scope(const md_request *r);
 
 /* --- scheduler_order.c --- */
 /* Which of those that wait goes next; NULL: none can now. */
@@ -150,8 +152,6 @@ bool md_request_decodes(const md_request *r);
 /* --- draft.c --- */
 /* Fills guess of all who decode. */
 void md_draft_all(md_scheduler *s);
-/* The tokens that followed the last time the known ones ended like now: up to `most`, written to out; returns how many. */
-int32_t md_draft_lookup(const int32_t *known, int32_t n, int32_t *out, int32_t most);
 
 /* --- drafter.c --- */
 /* What keeps this session from drafting for that one: MD_OK if nothing does. */
@@ -159,9 +159,5 @@ md_status md_drafter_check(const md_session *drafter, const md_session *s, int32
                            md_error *err) MD_MUST_USE;
 /* Fills guess of those who decode and have none yet. */
 void md_drafter_run(md_scheduler *s);
-
-/* --- logprob.c --- */
-/* log softmax(logits)[token], and the k likeliest tokens, likeliest first, ties to the lower id. */
-float md_logprobs(const float *logits, int32_t n, int32_t token, md_logprob *out, int32_t k);
 
 #endif

@@ -75,8 +75,7 @@ static bool better_wait(const md_scheduler *s, const md_request *r)
         if (same < MD_TILE)
             continue;
         if (known < 0)
-            known = md_prefixes_match(s->prefixes, o->seq, s->args.share_prefixes ? "" : r->client->name, r->token,
-                                      (size_t)r->n_known);
+            known = md_prefixes_match(s->prefixes, o->seq, md_request_scope(r), r->token, (size_t)r->n_known);
         if (same >= known + MD_TILE)
             return true;
     }

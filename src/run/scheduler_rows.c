@@ -13,8 +13,7 @@
 #define SLOWED       0.6 /* share of a step of answers that prompts may add */
 #define LOOK_AGAIN   64
 #define LEAST_CHUNK  16
-#define DRAFT_WORTH  0.25 /* share of drafted tokens that must prove right for it to go on */
-#define NEWEST       0.2  /* weight of the newest step in what steps cost */
+#define NEWEST       0.2 /* weight of the newest step in what steps cost */
 #define USUAL_SLAB   256
 #define BITE_SECONDS 0.25 /* of a walk while nobody waits for a token: somebody may want to come in, or to leave */
 
@@ -49,8 +48,7 @@ void md_rows_learn_slab(md_scheduler *s, int32_t rows, double seconds)
     learn(&s->pace.slab_row, seconds / rows);
 }
 
-/* Seconds that a step with answers leaves to prompts: up to the target, or so that answers take no more than twice as long. Below
- * 0: unknown. */
+/* Seconds that a step with answers leaves to prompts: up to the target, or a share of what answers take. Below 0: unknown. */
 static double spare(const md_scheduler *s)
 {
     const double decode = s->pace.decode[pace_of(s->n_decoding)];
@@ -111,7 +109,6 @@ static void put_row(md_scheduler *s, const md_request *r, int32_t token, uint8_t
     s->token[s->n] = token;
     s->seq[s->n] = r->seq;
     s->want[s->n] = want;
-    s->n_logits += want == MD_WANT_LOGITS;
     s->n++;
 }
 
@@ -155,7 +152,7 @@ static int32_t add_prompt(md_scheduler *s, md_request *r, int32_t most)
 
 static void fill(md_scheduler *s)
 {
-    s->n = s->n_logits = s->n_prompt_rows = s->n_decoding = 0;
+    s->n = s->n_prompt_rows = s->n_decoding = 0;
     for (md_request *r = s->running.first; r; r = r->next) {
         if (r == s->walker)
             continue;

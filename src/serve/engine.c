@@ -20,7 +20,9 @@ struct md_engine {
     md_scheduler *scheduler; /* owned */
     pthread_t thread;
     bool started;
-    md_watch watch; /* the thread's own */
+    md_watch watch;      /* the thread's own */
+    md_running *running; /* owned, [most_running]: the thread's own */
+    int32_t most_running;
 
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t wake;
@@ -37,15 +39,16 @@ struct md_engine {
 
 /* ---- what others see ---- */
 
-static void put_slots(const md_engine *e, const md_scheduler_counts *c, md_buf *b)
+static void put_slots(md_engine *e, md_buf *b)
 {
-    md_running r;
+    const int32_t n = md_scheduler_get_running(e->scheduler, e->running, e->most_running);
     md_buf_putc(b, '[');
-    for (int32_t i = 0; i < c->running && md_scheduler_get_running(e->scheduler, i, &r); i++) {
+    for (int32_t i = 0; i < n; i++) {
+        const md_running *r = &e->running[i];
         md_buf_printf(b,
                       "%s{\"id\":%d,\"n_prompt\":%d,\"n_prompt_done\":%d,\"n_generated\":%d,\"client\":", i ? "," : "",
-                      (int)i, (int)r.n_prompt, (int)r.n_done, (int)r.n_generated);
-        md_put_string(b, r.client, strnlen(r.client, MD_CLIENT_SHOWN));
+                      (int)i, (int)r->n_prompt, (int)r->n_done, (int)r->n_generated);
+        md_put_string(b, r->client, strnlen(r->client, MD_CLIENT_SHOWN));
         md_buf_putc(b, '}');
     }
     md_buf_putc(b, ']');
@@ -60,7 +63,7 @@ static void publish(md_engine *e)
     v.jobs = e->n_active + e->n_inbox;
     e->view = v;
     md_buf_reset(&e->slots);
-    put_slots(e, &v.counts, &e->slots);
+    put_slots(e, &e->slots);
     pthread_mutex_unlock(&e->lock);
 }
 
@@ -229,6 +232,12 @@ md_status md_engine_new(const md_engine_args *args, md_engine **out, md_error *e
     pthread_condattr_destroy(&monotonic);
     md_status status = md_scheduler_new(args->session, args->scheduler, &e->scheduler, err);
     if (status == MD_OK) {
+        e->most_running = args->scheduler->n_running;
+        e->running = md_calloc((size_t)e->most_running, sizeof *e->running);
+        if (!e->running)
+            status = md_fail_memory(err, "the server's engine");
+    }
+    if (status == MD_OK) {
         publish(e);
         e->started = pthread_create(&e->thread, NULL, run, e) == 0;
         if (!e->started)
@@ -329,6 +338,7 @@ void md_engine_free(md_engine *e)
     md_engine_close(e);
     md_scheduler_free(e->scheduler);
     md_buf_done(&e->slots);
+    md_free(e->running);
     pthread_cond_destroy(&e->wake);
     pthread_mutex_destroy(&e->lock);
     md_free(e);

@@ -397,9 +397,10 @@ static void who_leaves_gives_its_room_back(void **state)
     md_request_cancel(h[3].request); /* while it waits */
     OK(md_scheduler_step(s, &idle, err));
     assert_true(h[3].over && h[3].result.finish == MD_FINISH_CANCELLED && h[3].result.n_generated == 0);
-    md_running r;
-    assert_true(md_scheduler_get_running(s, 1, &r) && r.n_prompt == want[3].n_prompt && !strcmp(r.client, "odd"));
-    assert_false(md_scheduler_get_running(s, 2, &r));
+    md_running r[3];
+    assert_int_equal(md_scheduler_get_running(s, r, 3), 2);
+    assert_true(r[1].n_prompt == want[3].n_prompt && !strcmp(r[1].client, "odd"));
+    assert_int_equal(md_scheduler_get_running(s, r, 1), 1);
     run_out(s);
     assert_int_equal(h[0].result.finish, MD_FINISH_CANCELLED);
     assert_memory_equal(h[0].token, want[2].token, (size_t)h[0].n * sizeof(int32_t));
